@@ -1,0 +1,28 @@
+//! tidemill moves a company's data from its operational databases into a warehouse.
+//!
+//! ```text
+//!  source ──extract──▶ landing zone ──transform (Wasm)──▶ processed zone ──load──▶ warehouse
+//!    one snapshot        Parquet + manifest                 Parquet + manifest        rows + ledger
+//!                        = COMMIT 1                                                    = COMMIT 2
+//! ```
+//!
+//! Rooms: [`source`], [`zone`], [`manifest`], [`registry`], [`sandbox`] and [`warehouse`] never import
+//! each other; only [`pipeline`] knows several. [`run`], [`table`], [`contract`], [`watermark`],
+//! [`digest`], [`connection`] and [`error`] are plain data for all.
+
+pub mod connection;
+pub mod contract;
+pub mod digest;
+pub mod error;
+pub mod manifest;
+pub mod pipeline;
+pub mod registry;
+pub mod run;
+pub mod sandbox;
+pub mod source;
+pub mod table;
+pub mod warehouse;
+pub mod watermark;
+pub mod zone;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,158 @@
+//! Manifests: the numbered records whose existence is the commit. This room knows no Arrow data.
+//!
+//! ```text
+//! <prefix>/_manifests/0000000042.json      created only if absent, so the write is the lock
+//! ```
+//!
+//! Numbers are dense and begin at 1. The newest manifest carries everything the next run needs, so that
+//! nobody reads all of history.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::contract::ModuleRef;
+use crate::digest::Digest;
+use crate::run::RunId;
+use crate::table::{Table, TableName};
+use crate::watermark::{Position, Watermark, Window};
+
+/// The format that this version writes. It reads every format up to it.
+pub const FORMAT: u32 = 1;
+
+/// An immutable object that a manifest names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Object {
+    /// Its key in the zone.
+    pub key: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+/// Commit 1: the objects and positions of one landing that belong together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandingManifest {
+    /// [`FORMAT`] when it was written.
+    pub format: u32,
+    /// Its number.
+    pub sequence: u64,
+    /// The run that wrote it.
+    pub run: RunId,
+    /// The name of the source in the project file.
+    pub source: String,
+    /// The version of tidemill that wrote it.
+    pub tidemill: String,
+    /// The source's clock when its snapshot was taken: the logical time of every transform of it.
+    pub logical_time: DateTime<Utc>,
+    /// The state of every table ever landed.
+    pub tables: BTreeMap<TableName, LandedTable>,
+}
+
+/// The state of one table after a landing, and what the landing brought.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandedTable {
+    /// Columns, types and key.
+    pub table: Table,
+    /// The position of the snapshot that the table was last read in.
+    pub position: Position,
+    /// What was read in this landing; `None` when the table was not part of it and only its state is carried.
+    pub window: Option<Window>,
+    /// How far the cursor column has been read.
+    pub watermark: Option<Watermark>,
+    /// When every row was last compared, by the source's clock.
+    pub compared_at: DateTime<Utc>,
+    /// Rows that are new or differ from their latest landed version.
+    pub changed: Vec<Object>,
+    /// Keys that are gone.
+    pub deleted: Vec<Object>,
+    /// Whether `changed` is the whole table and everything landed before is void.
+    pub replaces: bool,
+    /// Rows of the table that are live after this landing.
+    pub live_rows: u64,
+    /// The sequence of the newest landing that brought something for this table, this one included.
+    pub changed_in: u64,
+    /// The sequence of the landing before `changed_in` that brought something; the chain ends with `None`.
+    pub changed_before: Option<u64>,
+    /// The index of live keys and their row digests: segments, the oldest first.
+    pub index: Vec<Object>,
+}
+
+impl LandedTable {
+    /// Rows in `changed`.
+    pub fn changed_rows(&self) -> u64 {
+        self.changed.iter().map(|o| o.rows).sum()
+    }
+
+    /// Keys in `deleted`.
+    pub fn deleted_rows(&self) -> u64 {
+        self.deleted.iter().map(|o| o.rows).sum()
+    }
+}
+
+/// The record that transforms of one landing are done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessedManifest {
+    /// [`FORMAT`] when it was written.
+    pub format: u32,
+    /// Its number.
+    pub sequence: u64,
+    /// The run that wrote it.
+    pub run: RunId,
+    /// The version of tidemill that wrote it.
+    pub tidemill: String,
+    /// The name of the source.
+    pub source: String,
+    /// The landing manifest that was transformed.
+    pub landing: u64,
+    /// Its digest.
+    pub landing_sha256: Digest,
+    /// Its logical time.
+    pub logical_time: DateTime<Utc>,
+    /// The warehouse tables that were made.
+    pub tables: BTreeMap<String, ProcessedTable>,
+    /// For every warehouse table ever made: the newest landing that is transformed, by source.
+    pub through: BTreeMap<String, u64>,
+}
+
+/// One warehouse table made from one landing by one module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessedTable {
+    /// The code.
+    pub module: ModuleRef,
+    /// The digest of everything the module was given: schemas, objects, order, logical time, seed, parameters.
+    pub inputs_sha256: Digest,
+    /// The landed or derived objects that were read, in order.
+    pub inputs: Vec<InputObjects>,
+    /// Output rows.
+    pub rows: Vec<Object>,
+    /// Retracted keys.
+    pub retractions: Vec<Object>,
+    /// Refused rows with their reasons.
+    pub rejects: Vec<Object>,
+    /// Rows given to the module.
+    pub rows_in: u64,
+    /// Fuel used: the same for every replay.
+    pub fuel: u64,
+}
+
+/// The objects one input was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputObjects {
+    /// The landed table.
+    pub table: TableName,
+    /// Objects with rows.
+    pub rows: Vec<Object>,
+    /// Objects with keys that are gone.
+    pub deleted: Vec<Object>,
+}

@@ -1,0 +1,1 @@
+//! The straight line: the only room that knows several others.

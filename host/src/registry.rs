@@ -1,0 +1,1 @@
+//! The registry: name and version to verified bytes, and the promotion log.

@@ -1,0 +1,1 @@
+//! The sandbox: modules run here, and nothing of the host is within their reach.

@@ -1,0 +1,256 @@
+//! Sources: the operational systems that rows come from.
+//!
+//! ```text
+//! Source ──discover──▶ Vec<Discovered>
+//!        ──snapshot──▶ Snapshot ──read──▶ batches      one snapshot for all tables of a run
+//!                               ──count─▶ rows
+//! ```
+//!
+//! What changed since the last landing is decided by the pipeline; a source only says what it can tell
+//! ([`Snapshot::changes_since`]) and reads what it is asked for. Nothing here writes to a source.
+
+use std::pin::Pin;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::Stream;
+
+use crate::error::{Classify, ErrorKind};
+use crate::table::{Table, TableName};
+use crate::watermark::{CompareReason, CursorValue, Position, Watermark};
+
+/// Batches of one table, in an order that is the same for the same snapshot where the source has one.
+pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, SourceError>> + Send>>;
+
+/// What went wrong with a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The URL cannot be understood.
+    #[error("the source URL `{url}` is not usable: {reason}")]
+    Url {
+        /// With the password redacted.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server did not answer, refused, or went away.
+    #[error("cannot talk to {target}")]
+    Unavailable {
+        /// Host, port and database, or the file.
+        target: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The login was refused.
+    #[error("{target} refused the login")]
+    Login {
+        /// Host, port, database and user.
+        target: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server refused a statement.
+    #[error("{target} refused to {action}")]
+    Refused {
+        /// Host, port and database, or the file.
+        target: String,
+        /// What was asked of it: "read table staff".
+        action: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do next.
+        hint: Option<String>,
+    },
+    /// A table that was asked for is not there.
+    #[error("there is no table `{0}` in the source")]
+    NoTable(TableName),
+    /// A value does not fit the type its column is declared with.
+    #[error("column `{column}` holds {value}, which is not a {expected}")]
+    Value {
+        /// The column.
+        column: String,
+        /// What was found, described without the value itself where that may be sensitive.
+        value: String,
+        /// The type that was expected.
+        expected: String,
+    },
+    /// The server's answer does not follow its protocol.
+    #[error("{target} sent an answer that cannot be read: {reason}")]
+    Protocol {
+        /// Host, port and database, or the file.
+        target: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Classify for SourceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Url { .. } | Self::Login { .. } | Self::NoTable(_) | Self::Refused { .. } => {
+                ErrorKind::Config
+            }
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Value { .. } => ErrorKind::Data,
+            Self::Protocol { .. } => ErrorKind::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Url { .. } => Some(
+                "write it as postgresql://user:password@host:5432/database or sqlite://path/to/file"
+                    .into(),
+            ),
+            Self::Unavailable { .. } => {
+                Some("check that the server runs and that host and port are right".into())
+            }
+            Self::Login { .. } => Some("check user, password and database in the URL".into()),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::NoTable(_) => Some("list the tables with `tidemill discover`".into()),
+            Self::Value { .. } => Some("correct the row in the source, or the column's type".into()),
+            Self::Protocol { .. } => None,
+        }
+    }
+}
+
+/// A table with what `discover` tells of it besides its columns.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Discovered {
+    /// The table, its columns and its key.
+    pub table: Table,
+    /// Rows, as the server's statistics estimate them; `None` where it has no statistics.
+    pub rows_estimate: Option<u64>,
+    /// Bytes of the table without its indexes; `None` where unknown.
+    pub bytes_estimate: Option<u64>,
+    /// Columns that a column cursor could use, the best first.
+    pub cursor_candidates: Vec<CursorCandidate>,
+    /// Whether the default way of finding changes works here, or why it does not.
+    pub changes: Result<(), CompareReason>,
+}
+
+/// A column that tells when a row changed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CursorCandidate {
+    /// The column.
+    pub column: String,
+    /// Whether an index begins with it.
+    pub indexed: bool,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+/// Which rows to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every row.
+    All,
+    /// Rows written by transaction `xmin` or a later one: [`Position::Postgres::xmin`] of the landing before.
+    SinceTransaction {
+        /// 64-bit transaction id.
+        xmin: u64,
+    },
+    /// Rows whose `column` is `from` or later, or NULL.
+    SinceCursor {
+        /// The cursor column.
+        column: String,
+        /// The first value read, the overlap already taken off.
+        from: CursorValue,
+    },
+}
+
+/// A system that rows come from.
+///
+/// The pipeline calls `snapshot` once per run and drops it at the end of extraction; `discover` may be
+/// called at any time, also concurrently. Ok means that the source answered; nothing is cached.
+#[async_trait]
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// The system, host and database, without credentials: for messages.
+    fn target(&self) -> &str;
+
+    /// The tables that the connection may read, in name order.
+    ///
+    /// # Errors
+    /// `Config` when the login is refused, `Unavailable` when there is no answer.
+    async fn discover(&self) -> Result<Vec<Discovered>, SourceError>;
+
+    /// Opens one read-only snapshot of the whole source.
+    ///
+    /// # Errors
+    /// As [`Source::discover`].
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, SourceError>;
+}
+
+/// One consistent, read-only view of all tables of a source.
+///
+/// All methods may be called concurrently and see the same state, however long they take and whatever
+/// is committed meanwhile. The snapshot holds no lock that a writer waits for. It ends when it is dropped.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    /// What a manifest records of it.
+    fn position(&self) -> &Position;
+
+    /// The source's own clock when the snapshot was taken.
+    fn clock(&self) -> DateTime<Utc>;
+
+    /// The tables in this snapshot, in name order, discovered inside it.
+    async fn tables(&self) -> Result<Vec<Discovered>, SourceError>;
+
+    /// Whether [`Selection::SinceTransaction`] finds everything that was inserted or updated in `table`
+    /// since `previous`, and if not, why a full compare is needed.
+    fn changes_since(&self, table: &Table, previous: &Position)
+    -> Result<Selection, CompareReason>;
+
+    /// The rows of `table` that `selection` names, in the table's own schema ([`Table::schema`]).
+    /// Batches have at most 8 192 rows. An error ends the stream.
+    async fn read(&self, table: &Table, selection: &Selection) -> Result<BatchStream, SourceError>;
+
+    /// The number of rows of `table`.
+    async fn count(&self, table: &Table) -> Result<u64, SourceError>;
+
+    /// The highest value of `column` that is not past the source's own clock; `None` when there is none.
+    /// Integers have no clock and give their plain maximum.
+    async fn watermark(
+        &self,
+        table: &Table,
+        column: &str,
+    ) -> Result<Option<Watermark>, SourceError>;
+}
+
+/// Opens the source that `url` names.
+///
+/// # Errors
+/// `Config` when the scheme is unknown or the URL is malformed. Nothing is contacted yet.
+pub fn open(url: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        _ => Err(SourceError::Url {
+            url: crate::connection::redact(url),
+            reason: "its scheme is neither postgresql nor sqlite".into(),
+        }),
+    }
+}
+
+/// What a source may use of the system it reads.
+#[derive(Debug, Clone)]
+pub struct SourceOptions {
+    /// Connections at the same time.
+    pub connections: usize,
+    /// Tables larger than this are read in several ranges at once.
+    pub split_bytes: u64,
+    /// How long one run may keep its snapshot open.
+    pub snapshot_timeout: std::time::Duration,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            connections: 4,
+            split_bytes: 64 * 1024 * 1024,
+            snapshot_timeout: std::time::Duration::from_secs(3600),
+        }
+    }
+}

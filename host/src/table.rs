@@ -1,0 +1,214 @@
+//! Tables and columns of a source, as data: what `discover` finds and a landing manifest records.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// The name of a table: the schema only where it is not the source's default one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TableName(String);
+
+impl TableName {
+    /// A table in the default schema (`staff`) or in another (`hr.staff`).
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for TableName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What kind of relation a table is in its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableKind {
+    /// An ordinary table.
+    Plain,
+    /// A table whose rows are in its partitions.
+    Partitioned,
+    /// A view: it has no row versions of its own.
+    View,
+    /// A materialised view.
+    MaterializedView,
+    /// A table that lives on another server.
+    Foreign,
+}
+
+/// Where a table's key was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyOrigin {
+    /// Its primary key.
+    Primary,
+    /// A unique index over columns that are all NOT NULL.
+    Unique,
+    /// The project file.
+    Declared,
+    /// There is none: the table is landed whole whenever it changed.
+    None,
+}
+
+/// How exactly a source type is landed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "reason")]
+pub enum Fidelity {
+    /// Every value of the source type has exactly one Arrow value, and the other way round.
+    Exact,
+    /// The value is landed as the source's own text for it, for the reason given.
+    Text(String),
+}
+
+/// One column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name in the source.
+    pub name: String,
+    /// The source's own name of its type, with modifiers: `numeric(10,2)`, `timestamp(3) without time zone`.
+    pub source_type: String,
+    /// What it is landed as, in Arrow's own notation: `Decimal128(10, 2)`.
+    #[serde(with = "arrow_notation")]
+    pub data_type: DataType,
+    /// Whether the source allows NULL.
+    pub nullable: bool,
+    /// How exact `data_type` is.
+    pub fidelity: Fidelity,
+}
+
+/// A table of a source with its columns in physical order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its name.
+    pub name: TableName,
+    /// What kind of relation it is.
+    pub kind: TableKind,
+    /// Its columns, in physical order.
+    pub columns: Vec<Column>,
+    /// The names of its key columns, in key order; empty when `key_origin` is [`KeyOrigin::None`].
+    pub key: Vec<String>,
+    /// Where `key` was found.
+    pub key_origin: KeyOrigin,
+}
+
+impl Table {
+    /// The Arrow schema of its landed rows: every column, in physical order.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(
+            self.columns
+                .iter()
+                .map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable))
+                .collect::<Vec<_>>(),
+        ))
+    }
+
+    /// The Arrow schema of its key columns, in key order.
+    pub fn key_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(
+            self.key
+                .iter()
+                .filter_map(|name| self.columns.iter().find(|c| c.name == *name))
+                .map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable))
+                .collect::<Vec<_>>(),
+        ))
+    }
+
+    /// The fingerprint of what decides how rows are read: names, source types, nullability and key.
+    /// Row counts and comments do not enter.
+    pub fn fingerprint(&self) -> Digest {
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for column in &self.columns {
+            parts.push(column.name.as_bytes());
+            parts.push(column.source_type.as_bytes());
+            parts.push(if column.nullable {
+                b"null"
+            } else {
+                b"not null"
+            });
+        }
+        parts.push(b"key");
+        parts.extend(self.key.iter().map(|name| name.as_bytes()));
+        Digest::of_parts(parts)
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+}
+
+mod arrow_notation {
+    //! `DataType` as Arrow's own text, which it can also read.
+
+    use arrow::datatypes::DataType;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        data_type: &DataType,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(data_type)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DataType, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::datatypes::TimeUnit;
+
+    fn column(data_type: DataType) -> Column {
+        Column {
+            name: "c".into(),
+            source_type: "t".into(),
+            data_type,
+            nullable: true,
+            fidelity: Fidelity::Exact,
+        }
+    }
+
+    #[test]
+    fn every_landed_type_survives_its_notation() {
+        let item = Arc::new(Field::new("item", DataType::Int32, true));
+        for data_type in [
+            DataType::Boolean,
+            DataType::Int64,
+            DataType::Utf8,
+            DataType::Binary,
+            DataType::FixedSizeBinary(16),
+            DataType::Decimal128(10, 2),
+            DataType::Decimal256(76, 0),
+            DataType::Date32,
+            DataType::Time64(TimeUnit::Microsecond),
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            DataType::List(item),
+        ] {
+            let column = column(data_type);
+            let json = serde_json::to_string(&column).expect("a column is JSON");
+            let back: Column = serde_json::from_str(&json).expect(&json);
+            assert_eq!(back, column);
+        }
+    }
+}

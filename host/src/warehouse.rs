@@ -1,0 +1,234 @@
+//! Warehouses: where rows are analysed.
+//!
+//! ```text
+//! ledger ──▶ which landings each table has          (pending work = manifests minus this)
+//! load   ──▶ all tables of one landing and their ledger records, together
+//! query  ──▶ batches
+//! ```
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+
+use crate::contract::{LoadMode, ModuleRef};
+use crate::error::{Classify, ErrorKind};
+use crate::run::RunId;
+
+/// Batches handed to or received from a warehouse.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch, crate::Error>>;
+
+/// What went wrong with a warehouse.
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    /// The URL cannot be understood.
+    #[error("the warehouse URL `{url}` is not usable: {reason}")]
+    Url {
+        /// With the password redacted.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server did not answer, or the folder cannot be reached.
+    #[error("cannot reach {target}")]
+    Unavailable {
+        /// Host, port and database, or the folder.
+        target: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The warehouse refused a statement.
+    #[error("{target} refused to {action}")]
+    Refused {
+        /// Host, port and database, or the folder.
+        target: String,
+        /// "append to fact_payment".
+        action: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table that exists already does not fit the rows.
+    #[error("the table {table} of the warehouse {problem}")]
+    Table {
+        /// Schema and table.
+        table: String,
+        /// "has no column staff_id, which is its key".
+        problem: String,
+    },
+    /// The query of a user is wrong.
+    #[error("the query failed: {0}")]
+    Query(String),
+    /// Another host is loading.
+    #[error("another run loads into {target} at this moment")]
+    Conflict {
+        /// Host, port and database, or the folder.
+        target: String,
+    },
+    /// The stream of rows ended with an error; nothing was loaded.
+    #[error("the rows for {table} could not be read")]
+    Rows {
+        /// The table.
+        table: String,
+        /// Why.
+        #[source]
+        cause: Box<crate::Error>,
+    },
+}
+
+impl Classify for WarehouseError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Url { .. } | Self::Refused { .. } | Self::Table { .. } | Self::Query(_) => {
+                ErrorKind::Config
+            }
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Rows { cause, .. } => cause.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Url { .. } => Some(
+                "write it as delta://folder or postgresql://user:password@host/database".into(),
+            ),
+            Self::Unavailable { .. } => {
+                Some("check that it runs and that the address is right".into())
+            }
+            Self::Refused { .. } => {
+                Some("check the rights of the warehouse's user and the table's constraints".into())
+            }
+            Self::Table { .. } => Some("alter the table, or load into another schema".into()),
+            Self::Query(_) => Some("list the tables with `tidemill query \"show tables\"`".into()),
+            Self::Conflict { .. } => Some("run again when it has ended".into()),
+            Self::Rows { cause, .. } => cause.hint().map(str::to_owned),
+        }
+    }
+}
+
+/// What has been loaded: for every table and source, the newest landing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// By warehouse table, then by source: the sequence of the newest landing that is in the table.
+    pub through: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Ledger {
+    /// The newest landing of `source` in `table`; 0 when none was loaded.
+    pub fn through(&self, table: &str, source: &str) -> u64 {
+        self.through
+            .get(table)
+            .and_then(|sources| sources.get(source))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// All tables of one landing.
+pub struct Load {
+    /// The run that loads.
+    pub run: RunId,
+    /// The source's name.
+    pub source: String,
+    /// The landing manifest the rows come from: the ledger's key together with table and source.
+    pub landing: u64,
+    /// The logical time of the landing.
+    pub logical_time: DateTime<Utc>,
+    /// The tables, in the order to apply them: dimensions before facts.
+    pub tables: Vec<TableLoad>,
+}
+
+/// The rows of one table.
+pub struct TableLoad {
+    /// The table.
+    pub table: String,
+    /// The columns of `rows`.
+    pub schema: SchemaRef,
+    /// The columns that identify a row; those of `retractions`, in this order.
+    pub primary_key: Vec<String>,
+    /// How the rows are applied.
+    pub mode: LoadMode,
+    /// The serial column of an `append-versions` table, or `None` for `<table>_record_id`.
+    pub record_id: Option<String>,
+    /// A second name for the table.
+    pub alias: Option<String>,
+    /// The code that made the rows.
+    pub module: ModuleRef,
+    /// The run that transformed them.
+    pub transform_run: RunId,
+    /// Rows, each key once, in the order in which new versions are numbered.
+    pub rows: BatchStream,
+    /// Keys to take away. No key is both here and in `rows`.
+    pub retractions: BatchStream,
+}
+
+/// What a load did to one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TableLoaded {
+    /// The table.
+    pub table: String,
+    /// Whether the ledger had it already, so that nothing was done.
+    pub already: bool,
+    /// Rows inserted: new keys, or new versions.
+    pub inserted: u64,
+    /// Rows changed in place.
+    pub updated: u64,
+    /// Rows removed, or versions ended.
+    pub removed: u64,
+    /// Rows that were equal to what the warehouse had.
+    pub unchanged: u64,
+    /// Things a person should know: columns that the warehouse's table does not have, rows kept for a foreign key.
+    pub notes: Vec<String>,
+}
+
+/// A warehouse.
+///
+/// The pipeline calls `ledger`, then `load` once per pending landing in the order of their sequence, from
+/// one task. Delivery is exactly once: Ok of `load` means that rows and ledger records are durable
+/// together; after an error or a crash either all of it is there or a second call completes it, and
+/// nobody who reads published tables sees a part. Loading what the ledger has is a no-op that says so.
+#[async_trait]
+pub trait Warehouse: Send + Sync + std::fmt::Debug {
+    /// Host and database, or the folder, without credentials: for messages.
+    fn target(&self) -> &str;
+
+    /// What has been loaded. Ok and empty when the warehouse is new.
+    async fn ledger(&self) -> Result<Ledger, WarehouseError>;
+
+    /// Applies all tables of one landing.
+    ///
+    /// # Errors
+    /// `Conflict` when another host loads at the same time; nothing was written then.
+    async fn load(&self, load: Load) -> Result<Vec<TableLoaded>, WarehouseError>;
+
+    /// Runs a read-only query over published tables and views.
+    ///
+    /// # Errors
+    /// `Config` with the engine's message when the SQL is wrong.
+    async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream), WarehouseError>;
+
+    /// The names of tables and views that can be queried, in name order.
+    async fn tables(&self) -> Result<Vec<String>, WarehouseError>;
+}
+
+/// Opens the warehouse that `url` names. Relative folders are below `base`.
+///
+/// # Errors
+/// `Config` when the scheme is unknown. Nothing is contacted yet.
+pub fn open(
+    url: &str,
+    schema: &str,
+    base: &std::path::Path,
+) -> Result<Box<dyn Warehouse>, WarehouseError> {
+    match url.split_once("://") {
+        _ => Err(WarehouseError::Url {
+            url: crate::connection::redact(url),
+            reason: "its scheme is neither delta nor postgresql".into(),
+        }),
+    }
+}

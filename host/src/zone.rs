@@ -1,0 +1,171 @@
+//! Zones: immutable objects under a prefix. The landing, processed and module zones are three values.
+//!
+//! An object is created once, whole, and never changed. Creating is conditional: of two hosts that
+//! create the same key, one is told [`ZoneError::Exists`]. That is the only lock there is.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::digest::Digest;
+use crate::error::{Classify, ErrorKind};
+
+/// What went wrong in a zone.
+#[derive(Debug, thiserror::Error)]
+pub enum ZoneError {
+    /// The zone's URL cannot be understood.
+    #[error("the zone URL `{url}` is not usable: {reason}")]
+    Url {
+        /// As the user wrote it.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The object exists already: another host created it.
+    #[error("{object} exists already")]
+    Exists {
+        /// Zone and key.
+        object: String,
+    },
+    /// The object is not there.
+    #[error("{object} is missing")]
+    Missing {
+        /// Zone and key.
+        object: String,
+    },
+    /// The object is not what its manifest says.
+    #[error("{object} is damaged: {reason}")]
+    Damaged {
+        /// Zone and key.
+        object: String,
+        /// How it differs.
+        reason: String,
+    },
+    /// The zone cannot be read or written.
+    #[error("cannot {action} {object}")]
+    Unavailable {
+        /// "read", "create", "list" or "delete".
+        action: &'static str,
+        /// Zone and key.
+        object: String,
+        /// The system's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Classify for ZoneError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Url { .. } => ErrorKind::Config,
+            Self::Exists { .. } => ErrorKind::Conflict,
+            Self::Missing { .. } | Self::Damaged { .. } => ErrorKind::Data,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Url { .. } => Some("write it as file://path".into()),
+            Self::Exists { .. } => {
+                Some("another run was faster; run again when it has ended".into())
+            }
+            Self::Missing { .. } | Self::Damaged { .. } => Some(
+                "restore the object from a copy; `tidemill verify` lists everything that differs"
+                    .into(),
+            ),
+            Self::Unavailable { .. } => {
+                Some("check that the zone exists, has space and may be written".into())
+            }
+        }
+    }
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key: path parts separated by `/`, without a leading one.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was created, by the zone's clock.
+    pub created: DateTime<Utc>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The size of the object.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+/// Immutable objects under a prefix.
+///
+/// Called by the pipeline and the registry, concurrently. Ok of `create` and of [`ObjectWriter::finish`]
+/// means that the object is durable and whole; until then no reader sees anything of it. A listing may
+/// lag behind and is used for sweeping only, never to decide what exists.
+#[async_trait]
+pub trait Zone: Send + Sync + std::fmt::Debug {
+    /// Where the zone is: `file:///path`.
+    fn url(&self) -> &str;
+
+    /// Creates an object from bytes that are at hand.
+    ///
+    /// # Errors
+    /// `Conflict` when the key exists, also when it holds the same bytes.
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError>;
+
+    /// Begins an object that is written piece by piece.
+    async fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError>;
+
+    /// The whole object.
+    ///
+    /// # Errors
+    /// [`ZoneError::Missing`] when the key does not exist.
+    async fn read(&self, key: &str) -> Result<Bytes, ZoneError>;
+
+    /// Some bytes of an object.
+    ///
+    /// # Errors
+    /// [`ZoneError::Missing`], and [`ZoneError::Damaged`] when the object is shorter.
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ZoneError>;
+
+    /// The size of an object, `None` when it does not exist.
+    async fn size(&self, key: &str) -> Result<Option<u64>, ZoneError>;
+
+    /// The objects whose keys begin with `prefix`, in no order.
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError>;
+
+    /// Removes an object that no manifest names. Ok when it was not there.
+    async fn delete(&self, key: &str) -> Result<(), ZoneError>;
+}
+
+/// An object in the making. Dropped without `finish`, it leaves nothing that a reader could see.
+#[async_trait]
+pub trait ObjectWriter: Send {
+    /// Appends bytes.
+    async fn write(&mut self, bytes: Bytes) -> Result<(), ZoneError>;
+
+    /// Makes the object durable and visible.
+    ///
+    /// # Errors
+    /// `Conflict` when the key exists by now.
+    async fn finish(self: Box<Self>) -> Result<Written, ZoneError>;
+}
+
+/// Opens the zone that `url` names. The folder is made when the first object is created.
+///
+/// # Errors
+/// `Config` when the scheme is unknown.
+pub fn open(url: &str, base: &std::path::Path) -> Result<std::sync::Arc<dyn Zone>, ZoneError> {
+    match url.split_once("://") {
+        _ => Err(ZoneError::Url {
+            url: url.to_owned(),
+            reason: "its scheme is not file".into(),
+        }),
+    }
+}
