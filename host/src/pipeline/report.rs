@@ -1,0 +1,361 @@
+//! What the stages say about themselves: plain data for the command line, the logs and `--output json`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::contract::ModuleRef;
+use crate::error::ErrorKind;
+use crate::run::{RunId, Stage};
+use crate::warehouse::TableLoaded;
+use crate::watermark::{Watermark, Window};
+
+/// Which part of the work a run does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Source tables to extract; empty means all that the project names.
+    pub tables: Vec<String>,
+    /// Compare every row with what has been landed.
+    pub reconcile: bool,
+    /// Land every row again as if nothing had been landed, and still keep what is equal out of the changes.
+    pub full: bool,
+}
+
+/// A run, from its start to its end.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Its id.
+    pub run: RunId,
+    /// When it began.
+    pub started: DateTime<Utc>,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+    /// One per source that was read.
+    pub extract: Vec<ExtractReport>,
+    /// What the modules made, where the stage ran.
+    pub transform: Option<TransformReport>,
+    /// What was loaded, where the stage ran.
+    pub load: Option<LoadReport>,
+}
+
+impl RunReport {
+    /// Whether a table failed in any stage.
+    pub fn has_failures(&self) -> bool {
+        self.extract.iter().any(|e| !e.failures.is_empty())
+            || self
+                .transform
+                .as_ref()
+                .is_some_and(|t| !t.failures.is_empty())
+            || self.load.as_ref().is_some_and(|l| !l.failures.is_empty())
+    }
+
+    /// Rows that modules refused.
+    pub fn rejected(&self) -> u64 {
+        self.transform
+            .iter()
+            .flat_map(|t| &t.tables)
+            .map(|t| t.rows_rejected)
+            .sum()
+    }
+}
+
+/// What one source gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExtractReport {
+    /// The source's name.
+    pub source: String,
+    /// The landing manifest that was committed.
+    pub landing: u64,
+    /// The source's clock in its snapshot.
+    pub logical_time: DateTime<Utc>,
+    /// One per table that was read, in name order.
+    pub tables: Vec<TableExtracted>,
+    /// Tables that could not be read; the others are landed.
+    pub failures: Vec<TableFailure>,
+}
+
+/// What one source table gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableExtracted {
+    /// The table.
+    pub table: String,
+    /// What was read and why.
+    pub window: Window,
+    /// The cursor before.
+    pub watermark_before: Option<Watermark>,
+    /// The cursor after.
+    pub watermark_after: Option<Watermark>,
+    /// Rows that the source sent.
+    pub rows_read: u64,
+    /// Rows with a key that was not there before.
+    pub rows_new: u64,
+    /// Rows that differ from their latest landed version.
+    pub rows_changed: u64,
+    /// Keys that are gone.
+    pub rows_deleted: u64,
+    /// Rows live after this landing.
+    pub rows_live: u64,
+    /// Bytes landed.
+    pub bytes: u64,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+}
+
+/// What the modules made.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct TransformReport {
+    /// One per warehouse table and landing that was transformed.
+    pub tables: Vec<TableTransformed>,
+    /// Tables whose module failed; they catch up once it is fixed.
+    pub failures: Vec<TableFailure>,
+}
+
+/// What one module made of one landing.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableTransformed {
+    /// The warehouse table.
+    pub table: String,
+    /// The landing.
+    pub landing: u64,
+    /// The code.
+    pub module: ModuleRef,
+    /// Rows given to the module.
+    pub rows_in: u64,
+    /// Rows it made.
+    pub rows_out: u64,
+    /// Keys it retracted.
+    pub rows_retracted: u64,
+    /// Rows it refused.
+    pub rows_rejected: u64,
+    /// The first reasons, each with how often it occurred: at most eight.
+    pub reasons: Vec<RejectReason>,
+    /// Fuel used.
+    pub fuel: u64,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+}
+
+/// Why rows were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RejectReason {
+    /// The module's code for it.
+    pub code: String,
+    /// The message of the first row.
+    pub message: String,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// What was loaded.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LoadReport {
+    /// One per landing that was loaded, in order.
+    pub landings: Vec<LandingLoaded>,
+    /// Tables that are not loaded, and why.
+    pub failures: Vec<TableFailure>,
+}
+
+/// What was loaded of one landing.
+#[derive(Debug, Clone, Serialize)]
+pub struct LandingLoaded {
+    /// The source's name.
+    pub source: String,
+    /// The landing.
+    pub landing: u64,
+    /// One per table, in the order in which they were applied.
+    pub tables: Vec<TableLoaded>,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
+}
+
+/// A table that failed while the others went on.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableFailure {
+    /// The table: the source's in extract, the warehouse's elsewhere.
+    pub table: String,
+    /// The stage.
+    pub stage: Stage,
+    /// What the operator does about it.
+    pub kind: ErrorKind,
+    /// What failed, with its causes.
+    pub message: String,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+impl TableFailure {
+    /// The failure of `table` in `stage` for `error`, its causes written out.
+    pub fn new(table: impl Into<String>, stage: Stage, error: &crate::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            message.push_str(": ");
+            message.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        Self {
+            table: table.into(),
+            stage,
+            kind: error.kind(),
+            message,
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
+
+/// What a run would do, found without moving data.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanReport {
+    /// One per source table.
+    pub sources: Vec<PlannedTable>,
+    /// One per warehouse table.
+    pub transforms: Vec<PlannedTransform>,
+    /// Things that will stop a table or lose exactness unless they are dealt with.
+    pub warnings: Vec<String>,
+}
+
+impl PlanReport {
+    /// Whether a run would do something that it did not do last time: exit code 4.
+    pub fn has_changes(&self) -> bool {
+        self.sources.iter().any(|t| t.changed.is_some())
+            || self
+                .transforms
+                .iter()
+                .any(|t| t.changed.is_some() || t.pending > 0)
+    }
+}
+
+/// How one source table would be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedTable {
+    /// The source's name.
+    pub source: String,
+    /// The table.
+    pub table: String,
+    /// What would be read and why.
+    pub window: Window,
+    /// The key columns.
+    pub key: Vec<String>,
+    /// Rows as the source estimates them.
+    pub rows_estimate: Option<u64>,
+    /// Columns landed as text, with the reason: `(column, source type, reason)`.
+    pub as_text: Vec<(String, String, String)>,
+    /// What is new since the last landing: "new table", "column x added".
+    pub changed: Option<String>,
+}
+
+/// How one warehouse table would be made.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedTransform {
+    /// The warehouse table.
+    pub table: String,
+    /// The module as the project file names it: `dim-staff@1`.
+    pub requested: String,
+    /// What that resolves to.
+    pub module: Option<ModuleRef>,
+    /// The source tables it reads, with the columns it may see.
+    pub inputs: Vec<(String, Vec<String>)>,
+    /// Landings that are not transformed yet.
+    pub pending: u64,
+    /// What is new since the last run: "dim-staff 1.0.0 → 1.1.0".
+    pub changed: Option<String>,
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerifyReport {
+    /// Landing manifests checked.
+    pub landings: u64,
+    /// Landed objects read and compared with their digests.
+    pub landed_objects: u64,
+    /// Transforms executed again.
+    pub transforms: u64,
+    /// Processed objects compared.
+    pub processed_objects: u64,
+    /// Everything that differs, one sentence each: which object, how.
+    pub differences: Vec<String>,
+}
+
+/// A past run, put together from the manifests.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub run: RunId,
+    /// What it landed: source and sequence.
+    pub landings: Vec<LandingSummary>,
+    /// What it transformed: table, landing, module, rows out, rows rejected.
+    pub transforms: Vec<TransformSummary>,
+}
+
+/// A landing as `runs` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LandingSummary {
+    /// The source's name.
+    pub source: String,
+    /// The manifest's number.
+    pub landing: u64,
+    /// The source's clock.
+    pub logical_time: DateTime<Utc>,
+    /// Tables that brought something.
+    pub tables: Vec<LandedSummary>,
+}
+
+/// A landed table as `runs` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LandedSummary {
+    /// The table.
+    pub table: String,
+    /// What was read and why.
+    pub window: Window,
+    /// Rows landed.
+    pub rows_changed: u64,
+    /// Keys landed as gone.
+    pub rows_deleted: u64,
+}
+
+/// A transform as `runs` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TransformSummary {
+    /// The warehouse table.
+    pub table: String,
+    /// The landing.
+    pub landing: u64,
+    /// The code.
+    pub module: ModuleRef,
+    /// Rows given to it.
+    pub rows_in: u64,
+    /// Rows it made.
+    pub rows_out: u64,
+    /// Rows it refused.
+    pub rows_rejected: u64,
+}
+
+/// Told while long steps run. Called from several tasks; must return at once.
+pub trait Observer: Send + Sync {
+    /// A step has begun.
+    fn began(&self, stage: Stage, table: &str, rows_expected: Option<u64>);
+    /// Rows and bytes since the last call for this step.
+    fn advanced(&self, stage: Stage, table: &str, rows: u64, bytes: u64);
+    /// The step has ended; `outcome` is a short sentence without the table's name.
+    fn ended(&self, stage: Stage, table: &str, outcome: &str);
+}
+
+/// Tells nobody.
+#[derive(Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn began(&self, _: Stage, _: &str, _: Option<u64>) {}
+    fn advanced(&self, _: Stage, _: &str, _: u64, _: u64) {}
+    fn ended(&self, _: Stage, _: &str, _: &str) {}
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn as_millis<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
