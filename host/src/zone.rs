@@ -3,6 +3,10 @@
 //! An object is created once, whole, and never changed. Creating is conditional: of two hosts that
 //! create the same key, one is told [`ZoneError::Exists`]. That is the only lock there is.
 
+pub mod log;
+#[cfg(test)]
+pub(crate) mod memory;
+
 use std::ops::Range;
 
 use async_trait::async_trait;

@@ -1,0 +1,109 @@
+//! A zone in memory for unit tests: conditional creation as on disk, and a count of what was asked.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::DateTime;
+
+use super::{Entry, ObjectWriter, Written, Zone, ZoneError};
+use crate::digest::Digest;
+
+/// Objects in a map.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryZone {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    questions: AtomicU64,
+    listings: AtomicU64,
+}
+
+impl MemoryZone {
+    /// How often the size of an object was asked for.
+    pub(crate) fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    /// How often a listing was asked for.
+    pub(crate) fn listings(&self) -> u64 {
+        self.listings.load(Ordering::Relaxed)
+    }
+
+    /// Replaces an object behind the zone's back, as a failing disk or an intruder does.
+    pub(crate) fn damage(&self, key: &str, bytes: impl Into<Bytes>) {
+        self.objects().insert(key.to_owned(), bytes.into());
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.objects
+            .lock()
+            .expect("no test panics while it holds the lock")
+    }
+
+    fn name(key: &str) -> String {
+        format!("memory:///{key}")
+    }
+}
+
+#[async_trait]
+impl Zone for MemoryZone {
+    fn url(&self) -> &str {
+        "memory://"
+    }
+
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
+        let mut objects = self.objects();
+        if objects.contains_key(key) {
+            return Err(ZoneError::Exists {
+                object: Self::name(key),
+            });
+        }
+        let written = Written {
+            bytes: bytes.len() as u64,
+            sha256: Digest::of(&bytes),
+        };
+        objects.insert(key.to_owned(), bytes);
+        Ok(written)
+    }
+
+    async fn writer(&self, _key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError> {
+        unreachable!("neither the log nor the registry writes piece by piece")
+    }
+
+    async fn read(&self, key: &str) -> Result<Bytes, ZoneError> {
+        self.objects().get(key).cloned().ok_or(ZoneError::Missing {
+            object: Self::name(key),
+        })
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ZoneError> {
+        let whole = self.read(key).await?;
+        Ok(whole.slice(range.start as usize..range.end as usize))
+    }
+
+    async fn size(&self, key: &str) -> Result<Option<u64>, ZoneError> {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        Ok(self.objects().get(key).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError> {
+        self.listings.fetch_add(1, Ordering::Relaxed);
+        Ok(self
+            .objects()
+            .range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, bytes)| Entry {
+                key: key.clone(),
+                bytes: bytes.len() as u64,
+                created: DateTime::UNIX_EPOCH,
+            })
+            .collect())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), ZoneError> {
+        self.objects().remove(key);
+        Ok(())
+    }
+}
