@@ -35,6 +35,33 @@ pub struct Object {
     pub sha256: Digest,
 }
 
+/// Keys and row digests, sorted by key digest over all parts. A newer segment wins over an older one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexSegment {
+    /// Its objects, in key digest order.
+    pub parts: Vec<IndexPart>,
+}
+
+impl IndexSegment {
+    /// Entries in all parts, keys that are gone included.
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.object.rows).sum()
+    }
+}
+
+/// One object of an index segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexPart {
+    /// The object.
+    pub object: Object,
+    /// The lowest key digest in it: 32 hexadecimal digits.
+    pub first: String,
+    /// The highest key digest in it.
+    pub last: String,
+}
+
 /// Commit 1: the objects and positions of one landing that belong together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +76,8 @@ pub struct LandingManifest {
     pub source: String,
     /// The version of tidemill that wrote it.
     pub tidemill: String,
+    /// The name of the Parquet writer settings.
+    pub writer: String,
     /// The source's clock when its snapshot was taken: the logical time of every transform of it.
     pub logical_time: DateTime<Utc>,
     /// The state of every table ever landed.
@@ -82,7 +111,7 @@ pub struct LandedTable {
     /// The sequence of the landing before `changed_in` that brought something; the chain ends with `None`.
     pub changed_before: Option<u64>,
     /// The index of live keys and their row digests: segments, the oldest first.
-    pub index: Vec<Object>,
+    pub index: Vec<IndexSegment>,
 }
 
 impl LandedTable {
@@ -109,6 +138,8 @@ pub struct ProcessedManifest {
     pub run: RunId,
     /// The version of tidemill that wrote it.
     pub tidemill: String,
+    /// The name of the Parquet writer settings.
+    pub writer: String,
     /// The name of the source.
     pub source: String,
     /// The landing manifest that was transformed.
@@ -119,8 +150,20 @@ pub struct ProcessedManifest {
     pub logical_time: DateTime<Utc>,
     /// The warehouse tables that were made.
     pub tables: BTreeMap<String, ProcessedTable>,
-    /// For every warehouse table ever made: the newest landing that is transformed, by source.
+    /// For every warehouse table ever made: the newest landing that is transformed.
     pub through: BTreeMap<String, u64>,
+    /// For every landed table that some module reads as `current`: the rows to begin from.
+    pub current: BTreeMap<TableName, CurrentRows>,
+}
+
+/// The live rows of a landed table as of one landing, kept so that nobody reads all of its history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CurrentRows {
+    /// The landing.
+    pub landing: u64,
+    /// Objects in the processed zone, in order.
+    pub rows: Vec<Object>,
 }
 
 /// One warehouse table made from one landing by one module.
@@ -131,7 +174,7 @@ pub struct ProcessedTable {
     pub module: ModuleRef,
     /// The digest of everything the module was given: schemas, objects, order, logical time, seed, parameters.
     pub inputs_sha256: Digest,
-    /// The landed or derived objects that were read, in order.
+    /// The objects that were read, one entry per input of the module, in its order.
     pub inputs: Vec<InputObjects>,
     /// Output rows.
     pub rows: Vec<Object>,
@@ -151,8 +194,20 @@ pub struct ProcessedTable {
 pub struct InputObjects {
     /// The landed table.
     pub table: TableName,
+    /// Kept live rows in the processed zone, to begin from.
+    pub base: Vec<Object>,
+    /// What landed, the oldest first. A later landing wins over an earlier one and over `base`.
+    pub landings: Vec<LandedObjects>,
+}
+
+/// What one landing brought for one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LandedObjects {
+    /// The landing.
+    pub landing: u64,
     /// Objects with rows.
-    pub rows: Vec<Object>,
+    pub changed: Vec<Object>,
     /// Objects with keys that are gone.
     pub deleted: Vec<Object>,
 }

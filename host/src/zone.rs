@@ -3,9 +3,11 @@
 //! An object is created once, whole, and never changed. Creating is conditional: of two hosts that
 //! create the same key, one is told [`ZoneError::Exists`]. That is the only lock there is.
 
+pub mod local;
 pub mod log;
 #[cfg(test)]
 pub(crate) mod memory;
+pub mod parquet;
 
 use std::ops::Range;
 
@@ -167,6 +169,7 @@ pub trait ObjectWriter: Send {
 /// `Config` when the scheme is unknown.
 pub fn open(url: &str, base: &std::path::Path) -> Result<std::sync::Arc<dyn Zone>, ZoneError> {
     match url.split_once("://") {
+        Some(("file", path)) => Ok(std::sync::Arc::new(local::LocalZone::new(base.join(path)))),
         _ => Err(ZoneError::Url {
             url: url.to_owned(),
             reason: "its scheme is not file".into(),
