@@ -4,22 +4,198 @@
 //! <prefix>/_manifests/0000000042.json      created only if absent, so the write is the lock
 //! ```
 //!
-//! Numbers are dense and begin at 1. The newest manifest carries everything the next run needs, so that
+//! [`ManifestLog`] is the log of one kind of manifest in one zone. Numbers are dense and begin at 1. The newest manifest carries everything the next run needs, so that
 //! nobody reads all of history.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::ModuleRef;
 use crate::digest::Digest;
 use crate::run::RunId;
 use crate::table::{Table, TableName};
+use crate::error::{Classify, ErrorKind};
 use crate::watermark::{Position, Watermark, Window};
+use crate::zone::log::NumberedLog;
+use crate::zone::{Zone, ZoneError};
 
 /// The format that this version writes. It reads every format up to it.
 pub const FORMAT: u32 = 1;
+
+/// What is wrong with a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// A later version of tidemill wrote it.
+    #[error("{manifest} has format {found}, and this version reads up to {FORMAT}")]
+    TooNew {
+        /// Zone and key.
+        manifest: String,
+        /// The format it says.
+        found: u64,
+    },
+    /// It cannot be understood.
+    #[error("{manifest} is damaged")]
+    Damaged {
+        /// Zone and key.
+        manifest: String,
+        /// What is wrong with it.
+        #[source]
+        cause: serde_json::Error,
+    },
+    /// Another run has committed the number meanwhile.
+    #[error("another run has committed {manifest} meanwhile")]
+    Taken {
+        /// Zone and key.
+        manifest: String,
+    },
+    /// The zone failed.
+    #[error(transparent)]
+    Zone(#[from] ZoneError),
+}
+
+impl Classify for ManifestError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooNew { .. } => ErrorKind::Config,
+            Self::Damaged { .. } => ErrorKind::Data,
+            Self::Taken { .. } => ErrorKind::Conflict,
+            Self::Zone(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::TooNew { .. } => Some("install the version of tidemill that wrote it, or a later one".into()),
+            Self::Damaged { .. } => Some("restore it from a copy of the zone".into()),
+            Self::Taken { .. } => Some("nothing was committed here; run again when the other run has ended".into()),
+            Self::Zone(error) => error.hint(),
+        }
+    }
+}
+
+/// A record that a [`ManifestLog`] holds.
+pub trait Manifest: Serialize + DeserializeOwned + Send + Sync {
+    /// Its number in the log.
+    fn sequence(&self) -> u64;
+}
+
+impl Manifest for LandingManifest {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+impl Manifest for ProcessedManifest {
+    fn sequence(&self) -> u64 {
+        self.sequence
+    }
+}
+
+/// The manifests of one kind in one zone, in the order of their numbers.
+#[derive(Debug, Clone)]
+pub struct ManifestLog<M> {
+    zone: Arc<dyn Zone>,
+    log: NumberedLog,
+    manifest: PhantomData<fn() -> M>,
+}
+
+impl<M: Manifest> ManifestLog<M> {
+    /// The log below `prefix`, which is empty for the zone itself.
+    pub fn new(zone: Arc<dyn Zone>, prefix: &str) -> Self {
+        let folder = match prefix {
+            "" => "_manifests".to_owned(),
+            prefix => format!("{prefix}/_manifests"),
+        };
+        Self {
+            log: NumberedLog::new(zone.clone(), folder),
+            zone,
+            manifest: PhantomData,
+        }
+    }
+
+    /// The newest manifest, `None` while there is none.
+    ///
+    /// # Errors
+    /// `Data` when it is damaged, `Config` when a later version wrote it, `Unavailable`.
+    pub async fn newest(&self) -> Result<Option<M>, ManifestError> {
+        match self.log.newest().await? {
+            None => Ok(None),
+            Some(number) => self.read(number).await.map(Some),
+        }
+    }
+
+    /// The manifest of that number.
+    ///
+    /// # Errors
+    /// As [`ManifestLog::newest`], and `Data` when there is none.
+    pub async fn read(&self, number: u64) -> Result<M, ManifestError> {
+        let bytes = self.log.read(number).await?;
+        parse(&bytes).map_err(|unreadable| unreadable.of(self.name(number)))
+    }
+
+    /// The manifest of that number with the digest of its bytes.
+    ///
+    /// # Errors
+    /// As [`ManifestLog::read`].
+    pub async fn read_with_digest(&self, number: u64) -> Result<(M, Digest), ManifestError> {
+        let bytes = self.log.read(number).await?;
+        let manifest = parse(&bytes).map_err(|unreadable| unreadable.of(self.name(number)))?;
+        Ok((manifest, Digest::of(&bytes)))
+    }
+
+    /// Commits `manifest` under its own number, which is the one after the newest.
+    ///
+    /// # Errors
+    /// `Conflict` when another run has committed that number; nothing was written then.
+    pub async fn commit(&self, manifest: &M) -> Result<(), ManifestError> {
+        let number = manifest.sequence();
+        let bytes = serde_json::to_vec_pretty(manifest).map_err(|cause| ManifestError::Damaged {
+            manifest: self.name(number),
+            cause,
+        })?;
+        match self.log.append(number, bytes.into()).await {
+            Ok(_) => Ok(()),
+            Err(ZoneError::Exists { object }) => Err(ManifestError::Taken { manifest: object }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn name(&self, number: u64) -> String {
+        format!("{}/{}", self.zone.url(), self.log.key(number))
+    }
+}
+
+enum Unreadable {
+    Format(u64),
+    Json(serde_json::Error),
+}
+
+impl Unreadable {
+    fn of(self, manifest: String) -> ManifestError {
+        match self {
+            Self::Format(found) => ManifestError::TooNew { manifest, found },
+            Self::Json(cause) => ManifestError::Damaged { manifest, cause },
+        }
+    }
+}
+
+/// The format is looked at first, because a later one may have other fields.
+fn parse<M: Manifest>(bytes: &[u8]) -> Result<M, Unreadable> {
+    #[derive(Deserialize)]
+    struct Formatted {
+        format: u64,
+    }
+    let Formatted { format } = serde_json::from_slice(bytes).map_err(Unreadable::Json)?;
+    if format > u64::from(FORMAT) {
+        return Err(Unreadable::Format(format));
+    }
+    serde_json::from_slice(bytes).map_err(Unreadable::Json)
+}
 
 /// An immutable object that a manifest names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +282,8 @@ pub struct LandedTable {
     pub replaces: bool,
     /// Rows of the table that are live after this landing.
     pub live_rows: u64,
+    /// Of a table without a key: the sum of its row digests, by which a change of its content is told.
+    pub content: Option<String>,
     /// The sequence of the newest landing that brought something for this table, this one included.
     pub changed_in: u64,
     /// The sequence of the landing before `changed_in` that brought something; the chain ends with `None`.
