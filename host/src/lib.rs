@@ -10,6 +10,7 @@
 //! each other; only [`pipeline`] knows several. [`run`], [`table`], [`contract`], [`watermark`],
 //! [`digest`], [`connection`] and [`error`] are plain data for all.
 
+pub mod config;
 pub mod connection;
 pub mod contract;
 pub mod digest;

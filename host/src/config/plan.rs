@@ -1,0 +1,193 @@
+//! The plan: the project file after every reference, unit and name has been checked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{LimitsPlan, Secret};
+use crate::run::Stage;
+use crate::source::SourceOptions;
+
+/// A project, checked and resolved. Plain data; secrets inside do not show themselves.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The project's name; the folder's when the file does not say one.
+    pub name: String,
+    /// The folder of the project file. Relative paths in URLs are below it.
+    pub base: PathBuf,
+    /// Where objects are kept.
+    pub zones: ZonesPlan,
+    /// The systems that rows come from, by name.
+    pub sources: BTreeMap<String, SourcePlan>,
+    /// Where rows are analysed.
+    pub warehouse: WarehousePlan,
+    /// The warehouse tables that are made, by name.
+    pub transforms: BTreeMap<String, TransformPlan>,
+    /// What a module may use.
+    pub limits: LimitsPlan,
+    /// The private folder of compiled modules.
+    pub cache: PathBuf,
+    /// When `serve` runs, by name.
+    pub schedule: BTreeMap<String, Schedule>,
+    /// How `serve` behaves.
+    pub serve: ServePlan,
+}
+
+/// The URLs of the three zones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZonesPlan {
+    /// Raw rows as they were extracted.
+    pub ingestion: String,
+    /// Rows as modules made them.
+    pub processed: String,
+    /// Modules and their promotions.
+    pub modules: String,
+}
+
+/// One source and how it is read.
+#[derive(Debug, Clone)]
+pub struct SourcePlan {
+    /// Where it is.
+    pub url: Secret,
+    /// Tables to take; empty means all. `*` stands for any run of characters.
+    pub include: Vec<String>,
+    /// Tables to leave out, also where `include` names them.
+    pub exclude: Vec<String>,
+    /// How changes are found where the table does not say otherwise.
+    pub cursor: Cursor,
+    /// How often every row is compared with what has been landed; `None` for never.
+    pub reconcile: Option<Duration>,
+    /// What is different for single tables.
+    pub tables: BTreeMap<String, TablePlan>,
+    /// What may be used of the source.
+    pub options: SourceOptions,
+}
+
+impl SourcePlan {
+    /// Whether the project takes `table` from this source.
+    pub fn takes(&self, table: &str) -> bool {
+        let named = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, table));
+        (self.include.is_empty() || named(&self.include)) && !named(&self.exclude)
+    }
+
+    /// How changes of `table` are found.
+    pub fn cursor_of(&self, table: &str) -> &Cursor {
+        self.tables
+            .get(table)
+            .and_then(|table| table.cursor.as_ref())
+            .unwrap_or(&self.cursor)
+    }
+}
+
+/// How changes of a table are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cursor {
+    /// By what the source itself can tell between two of its snapshots.
+    Snapshot,
+    /// By a column that grows with every change.
+    Column {
+        /// The column.
+        name: String,
+        /// What is read again before the watermark, for rows that were committed late.
+        overlap: Duration,
+    },
+}
+
+/// What is different for one source table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TablePlan {
+    /// How its changes are found.
+    pub cursor: Option<Cursor>,
+    /// Its key, where the source declares none or another is wanted.
+    pub key: Option<Vec<String>>,
+}
+
+/// The warehouse.
+#[derive(Debug, Clone)]
+pub struct WarehousePlan {
+    /// Where it is.
+    pub url: Secret,
+    /// The schema that tables are in.
+    pub schema: String,
+}
+
+/// One warehouse table and the module that makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransformPlan {
+    /// Name and version: `dim-staff@1` is the highest promoted 1.x.
+    pub module: String,
+    /// The source its inputs come from, where several have a table of that name.
+    pub source: Option<String>,
+}
+
+/// One entry of the timetable.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// When it is due.
+    pub when: When,
+    /// What it does, in the order of the straight line.
+    pub stages: Vec<Stage>,
+    /// Source tables to extract; empty means all.
+    pub tables: Vec<String>,
+    /// Whether every row is compared with what has been landed.
+    pub reconcile: bool,
+}
+
+/// When a scheduled run is due.
+#[derive(Debug, Clone)]
+pub enum When {
+    /// At the times of a cron expression, on the clocks of a time zone.
+    Cron {
+        /// The expression.
+        expression: Box<croner::Cron>,
+        /// The zone.
+        zone: chrono_tz::Tz,
+    },
+    /// At a fixed distance, counted from the start of `serve`.
+    Every(Duration),
+}
+
+/// How `serve` behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServePlan {
+    /// Where health is told; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// How long a running run may go on after a signal to stop.
+    pub grace: Duration,
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(rest) = name.strip_prefix(head) else {
+        return false;
+    };
+    rest.char_indices()
+        .map(|(at, _)| at)
+        .chain([rest.len()])
+        .filter_map(|at| rest.get(at..))
+        .any(|rest| matches(tail, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (pattern, name, fits) in [
+            ("staff", "staff", true),
+            ("staff", "staffs", false),
+            ("_prisma_*", "_prisma_migrations", true),
+            ("*_old", "staff_old", true),
+            ("*_old", "staff_older", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

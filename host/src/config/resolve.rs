@@ -1,0 +1,420 @@
+//! From settings to the plan: references, units, names and defaults.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use super::document::Document;
+use super::settings::{
+    LakeSettings, LimitsSettings, ScheduleSettings, ServeSettings, SourceSettings, TableSettings,
+    TransformSettings, WarehouseSettings,
+};
+use super::{
+    ConfigError, Cursor, Environment, LimitsPlan, Plan, Schedule, Secret, ServePlan, Settings,
+    SourcePlan, TablePlan, TransformPlan, WarehousePlan, When, ZonesPlan, reference, unit,
+};
+use crate::run::Stage;
+use crate::source::SourceOptions;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Long enough for a transaction of an application that has a time limit on its requests.
+const OVERLAP: Duration = Duration::from_secs(120);
+const RECONCILE: Duration = Duration::from_secs(7 * DAY.as_secs());
+/// Health is told to this machine only, unless the project says otherwise.
+const LISTEN: &str = "127.0.0.1:9464";
+const GRACE: Duration = Duration::from_secs(30);
+/// A shorter distance between runs is a mistake of units.
+const SHORTEST_EVERY: Duration = Duration::from_secs(1);
+const STAGES: [Stage; 3] = [Stage::Extract, Stage::Transform, Stage::Load];
+
+/// The plan that `settings`, read from `document`, mean.
+pub(super) fn plan(
+    settings: &Settings,
+    document: &Document,
+    base: &Path,
+    environment: &Environment,
+) -> Result<Plan, ConfigError> {
+    let resolver = Resolver {
+        document,
+        base,
+        environment,
+    };
+    let top = Key::default();
+    Ok(Plan {
+        name: resolver.name(settings, &top)?,
+        base: base.to_path_buf(),
+        zones: resolver.zones(&settings.lake, &top.of("lake"))?,
+        sources: entries(&settings.source, &top.of("source"), |key, source| {
+            resolver.source(source, key)
+        })?,
+        warehouse: resolver.warehouse(&settings.warehouse, &top.of("warehouse"))?,
+        transforms: entries(
+            &settings.transform,
+            &top.of("transform"),
+            |key, transform| resolver.transform(transform, &settings.source, key),
+        )?,
+        limits: resolver.limits(&settings.limits, &top.of("limits"))?,
+        cache: resolver.cache(settings, &top)?,
+        schedule: entries(&settings.schedule, &top.of("schedule"), |key, schedule| {
+            resolver.schedule(schedule, key)
+        })?,
+        serve: resolver.serve(&settings.serve, &top.of("serve"))?,
+    })
+}
+
+/// The path of a setting.
+#[derive(Debug, Clone, Default)]
+struct Key(Vec<String>);
+
+impl Key {
+    fn of(&self, name: &str) -> Self {
+        let mut path = self.0.clone();
+        path.push(name.to_owned());
+        Self(path)
+    }
+}
+
+fn entries<S, P>(
+    settings: &BTreeMap<String, S>,
+    key: &Key,
+    resolve: impl Fn(&Key, &S) -> Result<P, ConfigError>,
+) -> Result<BTreeMap<String, P>, ConfigError> {
+    settings
+        .iter()
+        .map(|(name, entry)| Ok((name.clone(), resolve(&key.of(name), entry)?)))
+        .collect()
+}
+
+struct Resolver<'p> {
+    document: &'p Document,
+    base: &'p Path,
+    environment: &'p Environment,
+}
+
+impl Resolver<'_> {
+    fn name(&self, settings: &Settings, top: &Key) -> Result<String, ConfigError> {
+        if let Some(name) = self.text(settings.name.as_deref(), &top.of("name"))? {
+            return Ok(name);
+        }
+        let folder = std::path::absolute(self.base).unwrap_or_else(|_| self.base.to_path_buf());
+        Ok(folder.file_name().map_or_else(
+            || "tidemill".into(),
+            |name| name.to_string_lossy().into_owned(),
+        ))
+    }
+
+    fn cache(&self, settings: &Settings, top: &Key) -> Result<PathBuf, ConfigError> {
+        let named = self.text(settings.cache.as_deref(), &top.of("cache"))?;
+        Ok(match named {
+            Some(folder) => self.base.join(folder),
+            None => self
+                .environment
+                .cache_folder()
+                .unwrap_or_else(|| self.base.join(".tidemill").join("cache")),
+        })
+    }
+
+    fn zones(&self, lake: &LakeSettings, key: &Key) -> Result<ZonesPlan, ConfigError> {
+        let zone = |value: &Option<String>, name: &str| {
+            let url = self.text(value.as_deref(), &key.of(name))?;
+            Ok(url.unwrap_or_else(|| format!("file://./lake/{name}")))
+        };
+        Ok(ZonesPlan {
+            ingestion: zone(&lake.ingestion, "ingestion")?,
+            processed: zone(&lake.processed, "processed")?,
+            modules: zone(&lake.modules, "modules")?,
+        })
+    }
+
+    fn source(&self, source: &SourceSettings, key: &Key) -> Result<SourcePlan, ConfigError> {
+        let url = source.url.as_deref();
+        let url = url.ok_or_else(|| self.missing(&key.of("url"), "url = "))?;
+        let overlap = self.duration(source.overlap.as_deref(), &key.of("overlap"))?;
+        let overlap = overlap.unwrap_or(OVERLAP);
+        let cursor = self.cursor(source.cursor.as_deref(), overlap, &key.of("cursor"))?;
+        Ok(SourcePlan {
+            url: self.secret(url, &key.of("url")),
+            include: self.texts(&source.include, &key.of("include"))?,
+            exclude: self.texts(&source.exclude, &key.of("exclude"))?,
+            cursor: cursor.unwrap_or(Cursor::Snapshot),
+            reconcile: self.reconcile(source, &key.of("reconcile"))?,
+            tables: entries(&source.table, &key.of("table"), |key, table| {
+                self.table(table, overlap, key)
+            })?,
+            options: self.options(source, key)?,
+        })
+    }
+
+    fn options(&self, source: &SourceSettings, key: &Key) -> Result<SourceOptions, ConfigError> {
+        let mut options = SourceOptions::default();
+        if let Some(connections) = source.connections {
+            let key = key.of("connections");
+            options.connections = usize::try_from(connections)
+                .ok()
+                .filter(|connections| *connections > 0)
+                .ok_or_else(|| self.value(&key, &connections.to_string(), "is not above zero"))?;
+        }
+        if let Some(split) = self.size(source.split.as_deref(), &key.of("split"))? {
+            options.split_bytes = split;
+        }
+        let timeout = source.snapshot_timeout.as_deref();
+        if let Some(timeout) = self.duration(timeout, &key.of("snapshot_timeout"))? {
+            options.snapshot_timeout = timeout;
+        }
+        Ok(options)
+    }
+
+    fn table(
+        &self,
+        table: &TableSettings,
+        overlap: Duration,
+        key: &Key,
+    ) -> Result<TablePlan, ConfigError> {
+        let own = self.duration(table.overlap.as_deref(), &key.of("overlap"))?;
+        let columns = table.key.as_ref();
+        let columns = columns.map(|columns| self.texts(columns, &key.of("key")));
+        Ok(TablePlan {
+            cursor: self.cursor(
+                table.cursor.as_deref(),
+                own.unwrap_or(overlap),
+                &key.of("cursor"),
+            )?,
+            key: columns.transpose()?,
+        })
+    }
+
+    fn cursor(
+        &self,
+        value: Option<&str>,
+        overlap: Duration,
+        key: &Key,
+    ) -> Result<Option<Cursor>, ConfigError> {
+        Ok(self.text(value, key)?.map(|name| match name.as_str() {
+            "snapshot" => Cursor::Snapshot,
+            _ => Cursor::Column { name, overlap },
+        }))
+    }
+
+    fn reconcile(
+        &self,
+        source: &SourceSettings,
+        key: &Key,
+    ) -> Result<Option<Duration>, ConfigError> {
+        if source.reconcile.as_deref() == Some("never") {
+            return Ok(None);
+        }
+        let interval = self.duration(source.reconcile.as_deref(), key)?;
+        Ok(Some(interval.unwrap_or(RECONCILE)))
+    }
+
+    fn warehouse(
+        &self,
+        warehouse: &WarehouseSettings,
+        key: &Key,
+    ) -> Result<WarehousePlan, ConfigError> {
+        let url = warehouse.url.as_deref().unwrap_or("delta://./warehouse");
+        let schema = self.text(warehouse.schema.as_deref(), &key.of("schema"))?;
+        Ok(WarehousePlan {
+            url: self.secret(url, &key.of("url")),
+            schema: schema.unwrap_or_else(|| "public".into()),
+        })
+    }
+
+    fn transform(
+        &self,
+        transform: &TransformSettings,
+        sources: &BTreeMap<String, SourceSettings>,
+        key: &Key,
+    ) -> Result<TransformPlan, ConfigError> {
+        let module = self
+            .text(transform.module.as_deref(), &key.of("module"))?
+            .ok_or_else(|| self.missing(&key.of("module"), "module = "))?;
+        if !is_module(&module) {
+            let problem = "is not a module's name and version";
+            return Err(self.value(&key.of("module"), &module, problem));
+        }
+        let source = self.text(transform.source.as_deref(), &key.of("source"))?;
+        match source {
+            Some(name) if !sources.contains_key(&name) => {
+                let problem = "is not a source of this project";
+                Err(self.value(&key.of("source"), &name, problem))
+            }
+            source => Ok(TransformPlan { module, source }),
+        }
+    }
+
+    fn limits(&self, limits: &LimitsSettings, key: &Key) -> Result<LimitsPlan, ConfigError> {
+        let default = LimitsPlan::default();
+        let size = |value: &Option<String>, name: &str, default| {
+            let size = self.size(value.as_deref(), &key.of(name))?;
+            Ok(size.unwrap_or(default))
+        };
+        let time = self.duration(limits.time.as_deref(), &key.of("time"))?;
+        Ok(LimitsPlan {
+            memory_bytes: size(&limits.memory, "memory", default.memory_bytes)?,
+            time: time.unwrap_or(default.time),
+            output_rows: limits.output_rows.unwrap_or(default.output_rows),
+            output_bytes: size(&limits.output, "output", default.output_bytes)?,
+            log_lines: limits.log_lines.unwrap_or(default.log_lines),
+            log_bytes: size(&limits.log, "log", default.log_bytes)?,
+        })
+    }
+
+    fn schedule(&self, schedule: &ScheduleSettings, key: &Key) -> Result<Schedule, ConfigError> {
+        Ok(Schedule {
+            when: self.when(schedule, key)?,
+            stages: self.stages(&schedule.stages, &key.of("stages"))?,
+            tables: self.texts(&schedule.tables, &key.of("tables"))?,
+            reconcile: schedule.reconcile,
+        })
+    }
+
+    fn when(&self, schedule: &ScheduleSettings, key: &Key) -> Result<When, ConfigError> {
+        let cron = self.text(schedule.cron.as_deref(), &key.of("cron"))?;
+        let every = self.duration(schedule.every.as_deref(), &key.of("every"))?;
+        let zone = self.zone(schedule.zone.as_deref(), &key.of("zone"))?;
+        match (cron, every) {
+            (Some(expression), None) => {
+                let parsed = croner::Cron::from_str(&expression).map_err(|error| {
+                    self.value(
+                        &key.of("cron"),
+                        &expression,
+                        &format!("is not a cron expression: {error}"),
+                    )
+                })?;
+                Ok(When::Cron {
+                    expression: Box::new(parsed),
+                    zone: zone.unwrap_or(chrono_tz::UTC),
+                })
+            }
+            (None, Some(distance)) if distance >= SHORTEST_EVERY => Ok(When::Every(distance)),
+            (None, Some(_)) => {
+                let written = schedule.every.as_deref().unwrap_or_default();
+                Err(self.value(&key.of("every"), written, "is shorter than a second"))
+            }
+            (Some(expression), Some(_)) => {
+                let problem = "stands beside `every`: only one of the two can say when";
+                Err(self.value(&key.of("cron"), &expression, problem))
+            }
+            (None, None) => Err(self.missing(&key.of("cron"), "cron = ")),
+        }
+    }
+
+    fn zone(&self, value: Option<&str>, key: &Key) -> Result<Option<chrono_tz::Tz>, ConfigError> {
+        self.text(value, key)?
+            .map(|name| {
+                name.parse()
+                    .map_err(|_| self.value(key, &name, "is not a time zone"))
+            })
+            .transpose()
+    }
+
+    fn stages(&self, names: &[String], key: &Key) -> Result<Vec<Stage>, ConfigError> {
+        let names = self.texts(names, key)?;
+        let known = |name: &String| STAGES.iter().any(|stage| stage.to_string() == *name);
+        if let Some(unknown) = names.iter().find(|name| !known(name)) {
+            return Err(self.value(key, unknown, "is not a stage"));
+        }
+        let named = |stage: &Stage| names.is_empty() || names.contains(&stage.to_string());
+        Ok(STAGES.into_iter().filter(named).collect())
+    }
+
+    fn serve(&self, serve: &ServeSettings, key: &Key) -> Result<ServePlan, ConfigError> {
+        let listen = self.text(serve.listen.as_deref(), &key.of("listen"))?;
+        let grace = self.duration(serve.grace.as_deref(), &key.of("grace"))?;
+        let listen = match listen.as_deref().unwrap_or(LISTEN) {
+            "none" => None,
+            address => Some(address.parse().map_err(|_| {
+                let problem = "is not an address with a port";
+                self.value(&key.of("listen"), address, problem)
+            })?),
+        };
+        Ok(ServePlan {
+            listen,
+            grace: grace.unwrap_or(GRACE),
+        })
+    }
+}
+
+/// Values, and what is wrong with them.
+impl Resolver<'_> {
+    fn text(&self, value: Option<&str>, key: &Key) -> Result<Option<String>, ConfigError> {
+        value.map(|text| self.expand(text, key)).transpose()
+    }
+
+    fn texts(&self, values: &[String], key: &Key) -> Result<Vec<String>, ConfigError> {
+        values.iter().map(|text| self.expand(text, key)).collect()
+    }
+
+    fn size(&self, value: Option<&str>, key: &Key) -> Result<Option<u64>, ConfigError> {
+        self.unit(value, key, unit::size, "is not a size")
+    }
+
+    fn duration(&self, value: Option<&str>, key: &Key) -> Result<Option<Duration>, ConfigError> {
+        self.unit(value, key, unit::duration, "is not a duration")
+    }
+
+    fn unit<U>(
+        &self,
+        value: Option<&str>,
+        key: &Key,
+        parse: impl Fn(&str) -> Option<U>,
+        problem: &str,
+    ) -> Result<Option<U>, ConfigError> {
+        value
+            .map(|written| {
+                parse(&self.expand(written, key)?).ok_or_else(|| self.value(key, written, problem))
+            })
+            .transpose()
+    }
+
+    fn secret(&self, value: &str, key: &Key) -> Secret {
+        match self.expand(value, key) {
+            Ok(value) => Secret::new(value),
+            Err(reason) => Secret::missing(reason),
+        }
+    }
+
+    fn expand(&self, text: &str, key: &Key) -> Result<String, ConfigError> {
+        reference::expand(text, self.environment, self.base).map_err(|unresolved| {
+            ConfigError::Reference {
+                setting: self.document.setting(&key.0),
+                target: unresolved.target,
+                problem: unresolved.problem,
+                hint: unresolved.hint,
+            }
+        })
+    }
+
+    /// What is wrong with a value. It is shown as it was written: what a reference stands for may be secret.
+    fn value(&self, key: &Key, value: &str, problem: &str) -> ConfigError {
+        ConfigError::Value {
+            setting: self.document.setting(&key.0),
+            value: self.document.text(&key.0).unwrap_or(value).to_owned(),
+            problem: problem.to_owned(),
+            example: self.document.example(&key.0),
+        }
+    }
+
+    fn missing(&self, key: &Key, assignment: &str) -> ConfigError {
+        ConfigError::MissingKey {
+            setting: self.document.setting(&key.0),
+            example: format!("{assignment}{}", self.document.example(&key.0)),
+        }
+    }
+}
+
+/// Whether `text` is a name of lower-case letters, digits and hyphens, `@`, and one to three numbers.
+fn is_module(text: &str) -> bool {
+    let Some((name, version)) = text.split_once('@') else {
+        return false;
+    };
+    let name_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let numbers: Vec<_> = version.split('.').collect();
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.bytes().all(name_byte)
+        && numbers.len() <= 3
+        && numbers.iter().all(|number| number.parse::<u32>().is_ok())
+}

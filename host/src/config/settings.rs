@@ -1,0 +1,185 @@
+//! The settings as they are written in `tidemill.toml`: its shape, its words and its documentation.
+//!
+//! The doc comments here are what `tidemill schema` and an editor show. Units and references are still
+//! text; `resolve` understands them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A tidemill project: sources, lake, transforms, warehouse and timetable.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The project's name. Default: the name of its folder.
+    #[schemars(example = &"totesys")]
+    pub name: Option<String>,
+    /// The private folder of compiled modules. Default: `tidemill` in the user's cache folder.
+    #[schemars(example = &"/var/cache/tidemill")]
+    pub cache: Option<String>,
+    /// Where landed rows, processed rows and modules are kept.
+    pub lake: LakeSettings,
+    /// The systems that rows come from, by a name of your choice.
+    pub source: BTreeMap<String, SourceSettings>,
+    /// Where rows are analysed.
+    pub warehouse: WarehouseSettings,
+    /// The warehouse tables, each with the module that makes it.
+    pub transform: BTreeMap<String, TransformSettings>,
+    /// What a module may use while it makes one table of one landing.
+    pub limits: LimitsSettings,
+    /// When `tidemill serve` runs, by a name of your choice.
+    pub schedule: BTreeMap<String, ScheduleSettings>,
+    /// How `tidemill serve` behaves.
+    pub serve: ServeSettings,
+}
+
+/// The zones of the lake: one URL each.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeSettings {
+    /// Raw rows as they were extracted. Default: `file://./lake/ingestion`.
+    #[schemars(example = &"file://./lake/ingestion")]
+    pub ingestion: Option<String>,
+    /// Rows as modules made them. Default: `file://./lake/processed`.
+    #[schemars(example = &"file://./lake/processed")]
+    pub processed: Option<String>,
+    /// Modules and their promotions. Default: `file://./lake/modules`.
+    #[schemars(example = &"file://./lake/modules")]
+    pub modules: Option<String>,
+}
+
+/// One source and how it is read.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceSettings {
+    /// The connection, best as a reference to a variable: `${env:TOTESYS_URL}`.
+    #[schemars(required, example = &"postgresql://user:password@host:5432/database")]
+    pub url: Option<String>,
+    /// Tables to take. `*` stands for any run of characters. Default: all.
+    #[schemars(example = ["sales_*", "staff"])]
+    pub include: Vec<String>,
+    /// Tables to leave out, also where `include` names them.
+    #[schemars(example = ["_prisma_migrations"])]
+    pub exclude: Vec<String>,
+    /// How changes are found: `snapshot`, which needs nothing but SELECT and misses nothing, or the name
+    /// of a column that grows with every change. Default: `snapshot`.
+    #[schemars(example = &"snapshot")]
+    pub cursor: Option<String>,
+    /// What a column cursor reads again before its watermark, for rows committed late. Default: `2m`.
+    #[schemars(example = &"2m")]
+    pub overlap: Option<String>,
+    /// How often every row is compared with what has been landed, or `never`. Default: `7d`.
+    #[schemars(example = &"7d")]
+    pub reconcile: Option<String>,
+    /// Connections at the same time. Default: 4.
+    #[schemars(example = 4)]
+    pub connections: Option<u32>,
+    /// Tables larger than this are read in several ranges at once. Default: `64 MiB`.
+    #[schemars(example = &"64 MiB")]
+    pub split: Option<String>,
+    /// How long a run may keep its snapshot of the source open. Default: `1h`.
+    #[schemars(example = &"1h")]
+    pub snapshot_timeout: Option<String>,
+    /// What is different for single tables.
+    pub table: BTreeMap<String, TableSettings>,
+}
+
+/// What is different for one source table.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TableSettings {
+    /// How its changes are found: `snapshot` or a column.
+    #[schemars(example = &"last_updated")]
+    pub cursor: Option<String>,
+    /// What its column cursor reads again before the watermark.
+    #[schemars(example = &"2m")]
+    pub overlap: Option<String>,
+    /// Its key, where the source declares none or another is wanted.
+    #[schemars(example = ["staff_id"])]
+    pub key: Option<Vec<String>>,
+}
+
+/// The warehouse.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WarehouseSettings {
+    /// The connection. Default: `delta://./warehouse`, a folder that needs no server.
+    #[schemars(example = &"postgresql://user:password@host:5432/database")]
+    pub url: Option<String>,
+    /// The schema that tables are in. Default: `public`.
+    #[schemars(example = &"public")]
+    pub schema: Option<String>,
+}
+
+/// One warehouse table.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TransformSettings {
+    /// The module that makes it, by name and version: `dim-staff@1` is the highest promoted 1.x.
+    #[schemars(required, example = &"dim-staff@1")]
+    pub module: Option<String>,
+    /// The source its inputs come from, where several have a table of that name.
+    #[schemars(example = &"totesys")]
+    pub source: Option<String>,
+}
+
+/// What a module may use while it makes one table of one landing.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSettings {
+    /// The module's own memory. Default: `256 MiB`.
+    #[schemars(example = &"256 MiB")]
+    pub memory: Option<String>,
+    /// How long its calls may take together. Default: `5m`.
+    #[schemars(example = &"5m")]
+    pub time: Option<String>,
+    /// Rows it may give back. Default: 200 million.
+    #[schemars(example = 200_000_000)]
+    pub output_rows: Option<u64>,
+    /// Bytes it may give back. Default: `64 GiB`.
+    #[schemars(example = &"64 GiB")]
+    pub output: Option<String>,
+    /// Log lines that are kept. Default: 1000.
+    #[schemars(example = 1000)]
+    pub log_lines: Option<u64>,
+    /// Bytes of log lines that are kept. Default: `256 KiB`.
+    #[schemars(example = &"256 KiB")]
+    pub log: Option<String>,
+}
+
+/// One entry of the timetable: `cron` or `every`, not both.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleSettings {
+    /// A cron expression of five fields.
+    #[schemars(example = &"*/15 7-19 * * MON-FRI")]
+    pub cron: Option<String>,
+    /// The time zone of `cron`. Default: `UTC`.
+    #[schemars(example = &"Europe/London")]
+    pub zone: Option<String>,
+    /// A fixed distance between runs.
+    #[schemars(example = &"15m")]
+    pub every: Option<String>,
+    /// What a run does. Default: `extract`, `transform` and `load`.
+    #[schemars(example = ["extract"])]
+    pub stages: Vec<String>,
+    /// Source tables to extract. Default: all.
+    #[schemars(example = ["sales_order"])]
+    pub tables: Vec<String>,
+    /// Whether every row is compared with what has been landed. Default: false.
+    #[schemars(example = true)]
+    pub reconcile: bool,
+}
+
+/// How `tidemill serve` behaves.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeSettings {
+    /// Where health is told over HTTP, or `none`. Default: `127.0.0.1:9464`.
+    #[schemars(example = &"127.0.0.1:9464")]
+    pub listen: Option<String>,
+    /// How long a run may go on after a signal to stop. Default: `30s`.
+    #[schemars(example = &"30s")]
+    pub grace: Option<String>,
+}
