@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::ModuleRef;
 use crate::digest::Digest;
+use crate::error::{Classify, ErrorKind};
 use crate::run::RunId;
 use crate::table::{Table, TableName};
-use crate::error::{Classify, ErrorKind};
 use crate::watermark::{Position, Watermark, Window};
 use crate::zone::log::NumberedLog;
 use crate::zone::{Zone, ZoneError};
@@ -70,9 +70,13 @@ impl Classify for ManifestError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::TooNew { .. } => Some("install the version of tidemill that wrote it, or a later one".into()),
+            Self::TooNew { .. } => {
+                Some("install the version of tidemill that wrote it, or a later one".into())
+            }
             Self::Damaged { .. } => Some("restore it from a copy of the zone".into()),
-            Self::Taken { .. } => Some("nothing was committed here; run again when the other run has ended".into()),
+            Self::Taken { .. } => {
+                Some("nothing was committed here; run again when the other run has ended".into())
+            }
             Self::Zone(error) => error.hint(),
         }
     }
@@ -154,10 +158,11 @@ impl<M: Manifest> ManifestLog<M> {
     /// `Conflict` when another run has committed that number; nothing was written then.
     pub async fn commit(&self, manifest: &M) -> Result<(), ManifestError> {
         let number = manifest.sequence();
-        let bytes = serde_json::to_vec_pretty(manifest).map_err(|cause| ManifestError::Damaged {
-            manifest: self.name(number),
-            cause,
-        })?;
+        let bytes =
+            serde_json::to_vec_pretty(manifest).map_err(|cause| ManifestError::Damaged {
+                manifest: self.name(number),
+                cause,
+            })?;
         match self.log.append(number, bytes.into()).await {
             Ok(_) => Ok(()),
             Err(ZoneError::Exists { object }) => Err(ManifestError::Taken { manifest: object }),

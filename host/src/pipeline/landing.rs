@@ -79,6 +79,10 @@ pub(crate) struct Landed {
     pub(crate) changed: Vec<Object>,
     pub(crate) deleted: Vec<Object>,
     pub(crate) index: Vec<IndexSegment>,
+    /// Whether `changed` is the whole table.
+    pub(crate) replaces: bool,
+    /// Of a table without a key: the sum of its row digests.
+    pub(crate) content: Option<String>,
     pub(crate) counts: Counts,
 }
 
@@ -304,13 +308,47 @@ impl Landing {
             changed: changed.into_iter().map(super::object).collect(),
             deleted: deleted.into_iter().map(super::object).collect(),
             index: self.index.merged(added, &folded).await?,
+            replaces: false,
+            content: None,
             counts: self.counts,
         })
     }
 
-    /// Rows by what has become of them so far.
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
+    /// Lands every row of a table without a key, unless its content is the one `before`.
+    ///
+    /// The content is told by the number of rows and the sum of their digests, in which order does not
+    /// count and a row that is there twice does.
+    pub(crate) async fn land_content(
+        mut self,
+        mut batches: BatchStream,
+        before: Option<&str>,
+    ) -> Result<Landed> {
+        let mut sum = 0_u128;
+        while let Some(batch) = batches.try_next().await? {
+            let digested = self.digest(batch)?;
+            for row in &digested.rows {
+                sum = sum.wrapping_add(u128::from_be_bytes(*row));
+            }
+            self.rows.write(&digested.batch).await?;
+        }
+        let content = format!("{}:{sum:032x}", self.counts.read);
+        let mut landed = Landed {
+            counts: self.counts,
+            content: Some(content),
+            ..Landed::default()
+        };
+        if landed.content.as_deref() != before {
+            landed.changed = self
+                .rows
+                .finish()
+                .await?
+                .into_iter()
+                .map(super::object)
+                .collect();
+            landed.counts.changed = landed.counts.read;
+            landed.replaces = true;
+        }
+        Ok(landed)
     }
 
     fn digest(&mut self, batch: RecordBatch) -> Result<Digested> {
