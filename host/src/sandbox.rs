@@ -1,1 +1,138 @@
 //! The sandbox: modules run here, and nothing of the host is within their reach.
+//!
+//! This room knows WebAssembly and Arrow, and no table, store or SQL. Bytes become a [`Module`] that has
+//! described itself; a [`Session`] is one run of it, on an instance that is made for the run and thrown
+//! away after it. Instances are not reused, however cheap it would be: what one run leaves behind in
+//! memory would be an input of the next, and no replay could find it.
+//!
+//! A guest is hostile until proven otherwise. Before it is compiled: size, imports and contract
+//! (`inspect`). While it runs: fuel, time, memory, bytes and log lines (`guest`, `engine`). Of what it
+//! gives: the description (`describe`), the streams (`decode`), values and NOT NULL (`values`), keys
+//! (`keys`), rejects and counts (`session`). Whatever it does, the host gets a [`SandboxError`] that names
+//! module, version, digest and phase.
+
+mod binding;
+mod cache;
+mod decode;
+mod describe;
+mod encode;
+mod engine;
+mod error;
+mod guest;
+mod inspect;
+mod keys;
+mod limits;
+mod module;
+mod order;
+mod session;
+mod text;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::digest::Digest;
+
+pub use cache::CacheCounts;
+pub use error::{Breach, Identity, Phase, Refusal, SandboxError, Stream};
+pub use guest::Usage;
+pub use limits::{Limits, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS};
+pub use module::{Context, Module};
+pub use session::{Reject, Session, Step};
+
+/// The version of the contract that this host speaks.
+pub const CONTRACT: &str = "1.0.0";
+/// The only import that a module may have.
+const LOG: &str = "tidemill:transform/log@1.0.0";
+/// The export that makes a component a module.
+const TRANSFORM: &str = "tidemill:transform/transform@1.0.0";
+
+/// How much of a compiler's message goes into an error.
+const REASON_BYTES: usize = 500;
+
+/// The engine, its clock, its limits and its compiled code. Shared by every thread that runs modules.
+#[derive(Debug)]
+pub struct Sandbox {
+    runtime: Arc<Runtime>,
+    cache: cache::Cache,
+}
+
+/// What every session of a sandbox shares.
+#[derive(Debug)]
+struct Runtime {
+    engine: Engine,
+    ticker: Arc<engine::Ticker>,
+    limits: Arc<Limits>,
+}
+
+impl Sandbox {
+    /// Sets up the engine; compiled code is kept in the folder `cache`.
+    ///
+    /// # Errors
+    /// `Config` when the folder is not this user's alone, `Unavailable` when the machine cannot run
+    /// compiled code.
+    pub fn new(limits: Limits, cache: &Path) -> Result<Self, SandboxError> {
+        let engine = Engine::new(&engine::config(engine::METERING))
+            .map_err(|e| SandboxError::Engine(e.into()))?;
+        Ok(Self {
+            cache: cache::Cache::open(cache, &engine)?,
+            runtime: Arc::new(Runtime {
+                ticker: Arc::new(engine::Ticker::start(&engine)?),
+                limits: Arc::new(limits),
+                engine,
+            }),
+        })
+    }
+
+    /// Makes a module of a component and its parameters: checked, compiled or found compiled, described.
+    ///
+    /// # Errors
+    /// `Module`: refused, or stopped while it described itself.
+    pub fn load(&self, component: &[u8], parameters: &[u8]) -> Result<Module, SandboxError> {
+        let digest = module_digest(component, parameters);
+        let refused = |reason| SandboxError::Refused { digest, reason };
+        let runtime = &self.runtime;
+        inspect::inspect(component, parameters, &runtime.limits).map_err(refused)?;
+        let compiled = self.compile(component).map_err(refused)?;
+        let linked = guest::linker(&runtime.engine)
+            .map_err(|e| SandboxError::Engine(e.into()))?
+            .instantiate_pre(&compiled)
+            .and_then(binding::ModulePre::new)
+            .map_err(|e| refused(Refusal::Interface(reason(&e))))?;
+        Module::describe(runtime.clone(), linked, parameters, digest)
+    }
+
+    /// How often compiled code was found in the cache or had to be made.
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
+    }
+
+    /// Compiles, or finds compiled. The bytes are hostile, so a defect of the compiler is theirs.
+    fn compile(&self, component: &[u8]) -> Result<Component, Refusal> {
+        let digest = Digest::of(component);
+        let engine = &self.runtime.engine;
+        catch_unwind(AssertUnwindSafe(|| {
+            self.cache.component(engine, component, digest)
+        }))
+        .map_err(|_| Refusal::Invalid("the compiler gave up on it".into()))?
+        .map_err(|e| Refusal::Invalid(reason(&e)))
+    }
+}
+
+/// The identity of a module: the digest of component and parameters.
+pub fn module_digest(component: &[u8], parameters: &[u8]) -> Digest {
+    Digest::of_parts([component, parameters])
+}
+
+/// The whole story of an engine's error in one line.
+fn reason(error: &wasmtime::Error) -> String {
+    let story: Vec<String> = error.chain().map(ToString::to_string).collect();
+    text::printable(&story.join(": "), REASON_BYTES)
+}

@@ -1,0 +1,238 @@
+//! Compiled code on disk, so that a start takes milliseconds instead of compiling every module again.
+//!
+//! Loading compiled code is trusting it like the host itself, so the folder belongs to this user alone,
+//! and an entry is used only when its digest, its component and its engine are the expected ones. What
+//! fails a check is compiled again and replaced. The digest finds damage, not an attacker who runs as
+//! this user: a key beside the entries would be as readable to him as the entries are.
+//!
+//! An entry is read into memory and checked before the engine sees it. Mapping the file instead was
+//! rejected: the pages could differ from those that were checked.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::engine;
+use super::error::SandboxError;
+use crate::digest::Digest;
+
+/// The first bytes of an entry: what it is and in which layout.
+const MAGIC: &[u8; 16] = b"tidemill-cwasm-1";
+/// Magic, engine fingerprint, component digest, digest of the code.
+const HEADER_BYTES: usize = 16 + 3 * 32;
+
+/// How often compiled code was found or made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheCounts {
+    /// Loaded from an entry that passed every check.
+    pub loaded: u64,
+    /// Compiled because there was no entry.
+    pub compiled: u64,
+    /// Compiled because the entry failed a check.
+    pub replaced: u64,
+}
+
+/// A folder of compiled components for one engine.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    fingerprint: Digest,
+    loaded: AtomicU64,
+    compiled: AtomicU64,
+    replaced: AtomicU64,
+}
+
+impl Cache {
+    /// Opens the folder and makes it when it is not there.
+    ///
+    /// # Errors
+    /// `Config` when the folder belongs to somebody else or others may write to it.
+    pub(super) fn open(folder: &Path, engine: &Engine) -> Result<Self, SandboxError> {
+        private_folder(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            fingerprint: engine::fingerprint(engine),
+            loaded: AtomicU64::new(0),
+            compiled: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn counts(&self) -> CacheCounts {
+        CacheCounts {
+            loaded: self.loaded.load(Ordering::Relaxed),
+            compiled: self.compiled.load(Ordering::Relaxed),
+            replaced: self.replaced.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The compiled form of `component`, whose digest is `digest`.
+    ///
+    /// # Errors
+    /// What the compiler says of the component. A cache that cannot be written costs time, not the run.
+    pub(super) fn component(
+        &self,
+        engine: &Engine,
+        component: &[u8],
+        digest: Digest,
+    ) -> wasmtime::Result<Component> {
+        let path = self.path(digest);
+        let counter = match fs::read(&path) {
+            Ok(entry) => match self.load(engine, &entry, digest) {
+                Some(loaded) => {
+                    self.loaded.fetch_add(1, Ordering::Relaxed);
+                    return Ok(loaded);
+                }
+                None => &self.replaced,
+            },
+            Err(_) => &self.compiled,
+        };
+        let compiled = Component::from_binary(engine, component)?;
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.store(&path, &compiled.serialize()?, digest) {
+            tracing::warn!(%error, "compiled module is not kept");
+        }
+        Ok(compiled)
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.folder
+            .join(format!("{digest}-{}.cwasm", self.fingerprint.short()))
+    }
+
+    fn header(&self, digest: Digest, code: &[u8]) -> Vec<u8> {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(self.fingerprint.as_bytes());
+        header.extend_from_slice(digest.as_bytes());
+        header.extend_from_slice(Digest::of(code).as_bytes());
+        header
+    }
+
+    #[allow(unsafe_code)]
+    fn load(&self, engine: &Engine, entry: &[u8], digest: Digest) -> Option<Component> {
+        let (header, code) = entry.split_at_checked(HEADER_BYTES)?;
+        if header != self.header(digest, code) {
+            return None;
+        }
+        // SAFETY: `deserialize` must only see what `Component::serialize` of a compatible engine gave.
+        // The entry lies in a folder that only this user can write (`private_folder`), it was written by
+        // `store` from `serialize`, every byte of it is covered by the digest in the header, and the
+        // header names this engine's fingerprint and this component. `code` is our own copy in memory,
+        // so it cannot change after the check.
+        unsafe { Component::deserialize(engine, code) }.ok()
+    }
+
+    /// Writes beside and renames, so that a reader sees a whole entry or none, and of two hosts that
+    /// compile the same component the later one replaces equal bytes.
+    fn store(&self, path: &Path, code: &[u8], digest: Digest) -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempfile_in(&self.folder)?;
+        file.write_all(&self.header(digest, code))?;
+        file.write_all(code)?;
+        file.persist(path)?;
+        Ok(())
+    }
+}
+
+/// Makes the folder for this user alone, or checks that it is.
+fn private_folder(folder: &Path) -> Result<(), SandboxError> {
+    let refuse = |reason: &str, cause: Option<io::Error>| SandboxError::Cache {
+        path: folder.display().to_string(),
+        reason: reason.to_owned(),
+        cause,
+    };
+    create_private(folder).map_err(|e| refuse("it cannot be made", Some(e)))?;
+    let found = fs::symlink_metadata(folder).map_err(|e| refuse("it cannot be read", Some(e)))?;
+    if !found.is_dir() {
+        return Err(refuse("it is not a folder", None));
+    }
+    // The owner of a new file is this user: there is no other way to ask without unsafe code.
+    let probe = tempfile::tempfile_in(folder)
+        .and_then(|file| file.metadata())
+        .map_err(|e| refuse("it cannot be written", Some(e)))?;
+    others_reason(&found, &probe).map_or(Ok(()), |reason| Err(refuse(reason, None)))
+}
+
+#[cfg(unix)]
+fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+#[cfg(not(unix))]
+fn create_private(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+/// Why others could have put code into the folder.
+#[cfg(unix)]
+fn others_reason(folder: &fs::Metadata, ours: &fs::Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt as _;
+    if folder.uid() != ours.uid() {
+        Some("it belongs to another user")
+    } else if folder.mode() & 0o022 != 0 {
+        Some("others may write to it")
+    } else {
+        None
+    }
+}
+
+#[cfg(not(unix))]
+fn others_reason(_: &fs::Metadata, _: &fs::Metadata) -> Option<&'static str> {
+    None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(folder: &Path) -> u32 {
+        fs::metadata(folder)
+            .expect("it is there")
+            .permissions()
+            .mode()
+            & 0o777
+    }
+
+    #[test]
+    fn a_new_folder_is_private() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let folder = root.path().join("a/b");
+        private_folder(&folder).expect("it can be made");
+        assert_eq!(mode(&folder), 0o700);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        for bits in [0o770, 0o702, 0o777] {
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(bits)).expect("ours");
+            let error = private_folder(root.path()).expect_err("others may write");
+            assert!(
+                error.to_string().contains("others may write to it"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_folder_is_refused() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let (real, link) = (root.path().join("real"), root.path().join("link"));
+        create_private(&real).expect("it can be made");
+        std::os::unix::fs::symlink(&real, &link).expect("it can be linked");
+        let error = private_folder(&link).expect_err("a link");
+        assert!(error.to_string().contains("not a folder"), "{error}");
+    }
+}

@@ -1,0 +1,332 @@
+//! What can go wrong with a module, and what the operator does about it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contract::ModuleRef;
+use crate::digest::Digest;
+use crate::error::{Classify, ErrorKind};
+
+/// Where in its life a module was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Instantiation and `describe`.
+    Describe,
+    /// Instantiation and `open`.
+    Open,
+    /// `push`.
+    Push,
+    /// `retract`.
+    Retract,
+    /// `end-of-input`.
+    EndOfInput,
+    /// `finish`.
+    Finish,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Describe => "describe",
+            Self::Open => "open",
+            Self::Push => "push",
+            Self::Retract => "retract",
+            Self::EndOfInput => "end-of-input",
+            Self::Finish => "finish",
+        })
+    }
+}
+
+/// Which module an error is about: by its digest alone until it has said its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// It has not been described, or lied about itself.
+    Unnamed(Digest),
+    /// It has been described.
+    Named(Arc<ModuleRef>),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unnamed(digest) => write!(f, "({})", digest.short()),
+            Self::Named(module) => module.fmt(f),
+        }
+    }
+}
+
+/// An error of the sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The bytes are no module for this host. Nothing of it has run.
+    #[error("the component ({}) is refused", digest.short())]
+    Refused {
+        /// Of component and parameters.
+        digest: Digest,
+        /// Why.
+        #[source]
+        reason: Refusal,
+    },
+    /// The module broke a rule and was thrown away.
+    #[error("module {module} was stopped in {phase}")]
+    Stopped {
+        /// Which module.
+        module: Identity,
+        /// Where.
+        phase: Phase,
+        /// What it did.
+        #[source]
+        breach: Box<Breach>,
+    },
+    /// The module said that it cannot go on.
+    #[error("module {module} gave up in {phase}: {message} [{code}]")]
+    Failure {
+        /// Which module.
+        module: Identity,
+        /// Where.
+        phase: Phase,
+        /// Short and stable.
+        code: String,
+        /// Its own words, made printable.
+        message: String,
+    },
+    /// A batch or a call that the module did not declare: the fault of the caller.
+    #[error("module {module} cannot be given this: {reason}")]
+    Misuse {
+        /// Which module.
+        module: Identity,
+        /// What is wrong with the call.
+        reason: String,
+    },
+    /// The folder of compiled code cannot be trusted or used.
+    #[error("the module cache {path} is not usable: {reason}")]
+    Cache {
+        /// The folder.
+        path: String,
+        /// Why.
+        reason: String,
+        /// The system's error.
+        #[source]
+        cause: Option<std::io::Error>,
+    },
+    /// The engine does not work on this machine.
+    #[error("the WebAssembly engine cannot be set up")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why bytes are no module for this host.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Too many bytes.
+    #[error("its {what} has {bytes} bytes, more than the limit of {limit}")]
+    Size {
+        /// "component" or "parameters".
+        what: &'static str,
+        /// How many.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A core module.
+    #[error("it is a core WebAssembly module, not a component")]
+    CoreModule,
+    /// Not WebAssembly, or an invalid component.
+    #[error("it is not a valid WebAssembly component: {0}")]
+    Invalid(String),
+    /// It asks for something that the contract does not offer.
+    #[error("it imports `{0}`; a module may import nothing but `{log}`", log = super::LOG)]
+    Import(String),
+    /// It exports nothing of the contract.
+    #[error("it does not export `{transform}`", transform = super::TRANSFORM)]
+    NoTransform,
+    /// It speaks another version of the contract.
+    #[error("it speaks contract version {found}; this host speaks {spoken}", spoken = super::CONTRACT)]
+    Contract {
+        /// The version that it exports.
+        found: String,
+    },
+    /// The functions or types of its interfaces are not those of the contract.
+    #[error("its interface differs from the contract: {0}")]
+    Interface(String),
+}
+
+/// What a module did that it must not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Breach {
+    /// It stopped itself.
+    #[error("it trapped: {0}")]
+    Trap(String),
+    /// It took too long.
+    #[error("it ran longer than {}", humantime::format_duration(*.limit))]
+    Time {
+        /// How long it may.
+        limit: Duration,
+    },
+    /// It executed too many instructions.
+    #[error("it used more than {limit} units of fuel")]
+    Fuel {
+        /// How many it may.
+        limit: u64,
+    },
+    /// It wanted too much memory.
+    #[error("it asked for more memory than {}", bytesize::ByteSize(*.limit_bytes as u64))]
+    Memory {
+        /// How much it may have.
+        limit_bytes: usize,
+    },
+    /// It made too much of something else.
+    #[error("it made more than {limit} {what}")]
+    TooMuch {
+        /// "rows", "bytes of output" and so on.
+        what: &'static str,
+        /// How much it may make.
+        limit: u64,
+    },
+    /// Its description of itself makes no sense.
+    #[error("its description is wrong: {0}")]
+    Description(String),
+    /// It described itself differently the second time.
+    #[error("it calls itself {found}, but is registered as {expected}")]
+    OtherName {
+        /// What it says.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// Its bytes are no Arrow stream.
+    #[error("its {stream} are no valid Arrow stream: {reason}")]
+    Stream {
+        /// Which stream.
+        stream: Stream,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// Its stream has another schema than the declared one.
+    #[error("the schema of its {stream} differs from the declared one: {difference}")]
+    Schema {
+        /// Which stream.
+        stream: Stream,
+        /// The first difference.
+        difference: String,
+    },
+    /// A value that the declared schema does not allow.
+    #[error(
+        "column `{column}` of its {stream} is declared {declared}, but row {row} holds {found}"
+    )]
+    Value {
+        /// Which stream.
+        stream: Stream,
+        /// The path of the column.
+        column: String,
+        /// "NOT NULL", "Decimal128(10, 2)".
+        declared: String,
+        /// The row, counted over the session.
+        row: u64,
+        /// "NULL", "more digits".
+        found: &'static str,
+    },
+    /// A key that came before. The key itself is a row value and stays out of errors and logs.
+    #[error("the primary key ({columns}) of row {row} of its {stream} came before in its {before}")]
+    DuplicateKey {
+        /// The key columns.
+        columns: String,
+        /// Which stream.
+        stream: Stream,
+        /// The row, counted over the session.
+        row: u64,
+        /// Where the same key came before.
+        before: Stream,
+    },
+    /// A reject that points at nothing, or has no proper code.
+    #[error("its reject {number} {reason}")]
+    Reject {
+        /// The reject within the step, from 0.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Counts that do not match what was given.
+    #[error("it counts {claimed} {what}, but there are {actual}")]
+    Counts {
+        /// "rows in", "rows out" and so on.
+        what: &'static str,
+        /// What it says.
+        claimed: u64,
+        /// What is true.
+        actual: u64,
+    },
+}
+
+/// One of the two streams that a session gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Of the output.
+    Rows,
+    /// Of keys that are gone.
+    Retractions,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rows => "rows",
+            Self::Retractions => "retractions",
+        })
+    }
+}
+
+impl Classify for SandboxError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { .. } | Self::Stopped { .. } | Self::Failure { .. } => ErrorKind::Module,
+            Self::Misuse { .. } => ErrorKind::Bug,
+            Self::Cache { .. } => ErrorKind::Config,
+            Self::Engine(_) => ErrorKind::Unavailable,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Refused { reason, .. } => return Some(reason.hint().into()),
+            Self::Stopped { breach, .. } => return Some(breach.hint().into()),
+            Self::Failure { .. } => {
+                "read the module's own words above; fix its input, or promote another version"
+            }
+            Self::Misuse { .. } => "report this: the host gave a module what it did not declare",
+            Self::Cache { .. } => {
+                "use a folder that only you may write, or delete it: it is filled again"
+            }
+            Self::Engine(_) => "check that this machine allows executable memory",
+        };
+        Some(hint.into())
+    }
+}
+
+impl Refusal {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Size { .. } => "make it smaller, or raise the limit in the project file",
+            Self::CoreModule | Self::Invalid(_) | Self::NoTransform | Self::Interface(_) => {
+                "build it with `tidemill module build`"
+            }
+            Self::Import(_) => {
+                "remove what needs it: a transform has no clock, no files and no network"
+            }
+            Self::Contract { .. } => "build it again with the SDK of this version of tidemill",
+        }
+    }
+}
+
+impl Breach {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Time { .. } | Self::Fuel { .. } | Self::Memory { .. } | Self::TooMuch { .. } => {
+                "raise the limit in the project file if the module is honest, or promote another version"
+            }
+            _ => {
+                "fix the module, or promote the version before it; the table catches up on the next run"
+            }
+        }
+    }
+}
