@@ -1,1 +1,506 @@
 //! The registry: name and version to verified bytes, and the promotion log.
+//!
+//! ```text
+//! <name>/<version>/module.wasm        the component
+//! <name>/<version>/parameters.bin     its parameters, where it has any
+//! <name>/<version>/module.json        digests and descriptor; written last
+//! _promotions/0000000012.json         append-only; the active version is the last one that names it
+//! ```
+//!
+//! A version never changes: pushing the same bytes again is no error, other bytes are. A range such as
+//! `dim-staff@1` means what was promoted *last* within it. The highest promoted version was rejected:
+//! promoting an older version again, which is how one rolls back, would change nothing.
+//!
+//! This room knows zones and digests. It neither runs modules nor trusts what is stored: bytes are given
+//! out only when their digest is the recorded one.
+
+mod error;
+mod record;
+mod wanted;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
+use semver::Version;
+use tokio::sync::Mutex;
+
+use crate::contract::{Description, ModuleRef};
+use crate::digest::Digest;
+use crate::zone::log::NumberedLog;
+use crate::zone::{Zone, ZoneError};
+
+pub use error::RegistryError;
+pub use record::{
+    Blob, DescribedColumn, DescribedInput, DescribedOutput, Descriptor, FORMAT, ModuleRecord,
+    Promotion, Signature,
+};
+pub use wanted::{Pick, Wanted};
+
+/// Where the promotions are. No module can have this name.
+const PROMOTIONS: &str = "_promotions";
+/// Promotions that are read at the same time: they are small and far away.
+const READS: usize = 16;
+/// How often a promotion takes the next number when another one was faster.
+const ATTEMPTS: usize = 10;
+
+/// The modules zone. Shared by every task that needs modules.
+#[derive(Debug)]
+pub struct Registry {
+    zone: Arc<dyn Zone>,
+    log: NumberedLog,
+    /// The promotions read so far, in order: they never change, so only new ones are asked for.
+    known: Mutex<Vec<Promotion>>,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    /// The version is new.
+    New(ModuleRef),
+    /// The version was there with the same bytes.
+    AlreadyThere(ModuleRef),
+}
+
+impl Pushed {
+    /// What is in the registry now.
+    pub fn module(&self) -> &ModuleRef {
+        match self {
+            Self::New(module) | Self::AlreadyThere(module) => module,
+        }
+    }
+}
+
+/// A module out of the registry, its digest verified.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// What `module.json` says.
+    pub record: ModuleRecord,
+    /// The component.
+    pub component: Bytes,
+    /// Its parameters; empty when it has none.
+    pub parameters: Bytes,
+}
+
+impl Stored {
+    /// Name, version and digest.
+    pub fn module(&self) -> ModuleRef {
+        module_of(&self.record)
+    }
+}
+
+/// Who promotes a version, when and why.
+#[derive(Debug, Clone)]
+pub struct Promoter {
+    /// A user or a role.
+    pub who: String,
+    /// The host's clock.
+    pub when: DateTime<Utc>,
+    /// In their own words.
+    pub why: String,
+}
+
+impl Registry {
+    /// The registry in `zone`.
+    pub fn new(zone: Arc<dyn Zone>) -> Self {
+        Self {
+            log: NumberedLog::new(zone.clone(), PROMOTIONS),
+            zone,
+            known: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Stores a module under the name and version of its `description`.
+    ///
+    /// # Errors
+    /// `Config` when that version exists with other bytes, or the name cannot become a path.
+    pub async fn push(
+        &self,
+        component: &[u8],
+        parameters: &[u8],
+        description: &Description,
+    ) -> Result<Pushed, RegistryError> {
+        let record = record_of(component, parameters, description)?;
+        let module = module_of(&record);
+        let (name, version) = (&record.name, &record.version);
+        if let Some(found) = self.record(name, version).await? {
+            return same(&found, &record).map(|()| Pushed::AlreadyThere(module));
+        }
+        self.store(&record, "module.wasm", component).await?;
+        if record.parameters.is_some() {
+            self.store(&record, "parameters.bin", parameters).await?;
+        }
+        let key = key(name, version, "module.json");
+        match self.zone.create(&key, record::print(&record).into()).await {
+            Ok(_) => Ok(Pushed::New(module)),
+            Err(ZoneError::Exists { .. }) => {
+                let found = self.existing(name, version).await?;
+                same(&found, &record).map(|()| Pushed::AlreadyThere(module))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes a version the active one of its module. Promoting what is active changes nothing.
+    ///
+    /// # Errors
+    /// `Config` when there is no such version.
+    pub async fn promote(
+        &self,
+        name: &str,
+        version: &str,
+        promoter: &Promoter,
+    ) -> Result<Promotion, RegistryError> {
+        let module = module_of(&self.existing(name, version).await?);
+        for _ in 0..ATTEMPTS {
+            let history = self.history().await?;
+            let previous = last_of(&history, name);
+            if let Some(active) = previous.filter(|active| active.module() == module) {
+                return Ok(active.clone());
+            }
+            let promotion = Promotion {
+                format: FORMAT,
+                sequence: history.last().map_or(0, |last| last.sequence) + 1,
+                name: module.name.clone(),
+                version: module.version.clone(),
+                digest: module.digest,
+                who: promoter.who.clone(),
+                when: promoter.when,
+                why: promoter.why.clone(),
+                previous: previous.map(|active| active.version.clone()),
+            };
+            let bytes = record::print(&promotion);
+            match self.log.append(promotion.sequence, bytes.into()).await {
+                Ok(_) => return Ok(promotion),
+                // Another one took the number: read it, and take the next.
+                Err(ZoneError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(RegistryError::Contended {
+            name: name.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// The promotion that made the active version of `name` active.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn active(&self, name: &str) -> Result<Option<Promotion>, RegistryError> {
+        Ok(last_of(&self.history().await?, name).cloned())
+    }
+
+    /// Every promotion, the oldest first.
+    ///
+    /// # Errors
+    /// `Data` when a record is damaged.
+    pub async fn history(&self) -> Result<Vec<Promotion>, RegistryError> {
+        let mut known = self.known.lock().await;
+        let read = known.len() as u64;
+        let newest = self.log.newest_after(read).await?.unwrap_or(0);
+        let new: Vec<Promotion> = futures::stream::iter(read + 1..=newest)
+            .map(|number| self.promotion(number))
+            .buffered(READS)
+            .try_collect()
+            .await?;
+        known.extend(new);
+        Ok(known.clone())
+    }
+
+    /// What a project file means by `dim-staff@1`.
+    ///
+    /// # Errors
+    /// `Config` when nothing matches; the hint says what there is.
+    pub async fn resolve(&self, wanted: &str) -> Result<ModuleRef, RegistryError> {
+        let wanted: Wanted = wanted.parse()?;
+        match &wanted.pick {
+            Pick::Version(version) => {
+                let record = self.existing(&wanted.name, &version.to_string()).await?;
+                Ok(module_of(&record))
+            }
+            Pick::Digest(digest) => self.with_digest(&wanted.name, *digest).await,
+            Pick::Active | Pick::Range(_) => self.promoted(&wanted).await,
+        }
+    }
+
+    /// The versions of a module that are stored, the highest last.
+    ///
+    /// # Errors
+    /// `Config` when `name` is no name.
+    pub async fn versions(&self, name: &str) -> Result<Vec<Version>, RegistryError> {
+        wanted::check_name(name)?;
+        let prefix = format!("{name}/");
+        let entries = self.zone.list(&prefix).await?;
+        let mut versions: Vec<Version> = entries
+            .iter()
+            .filter_map(|entry| {
+                entry
+                    .key
+                    .strip_prefix(&prefix)?
+                    .strip_suffix("/module.json")
+            })
+            .filter_map(|version| Version::parse(version).ok())
+            .collect();
+        versions.sort();
+        Ok(versions)
+    }
+
+    /// The names of all modules, sorted.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn names(&self) -> Result<Vec<String>, RegistryError> {
+        let entries = self.zone.list("").await?;
+        let mut names: Vec<String> = entries
+            .iter()
+            .filter(|entry| entry.key.ends_with("/module.json"))
+            .filter_map(|entry| Some(entry.key.split_once('/')?.0.to_owned()))
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// A module's bytes, when they are what its record says.
+    ///
+    /// # Errors
+    /// `Config` when there is no such version, `Data` when the bytes are not those that were pushed.
+    pub async fn read(&self, name: &str, version: &str) -> Result<Stored, RegistryError> {
+        let record = self.existing(name, version).await?;
+        let component = self.zone.read(&key(name, version, "module.wasm")).await?;
+        let parameters = match record.parameters {
+            Some(_) => {
+                self.zone
+                    .read(&key(name, version, "parameters.bin"))
+                    .await?
+            }
+            None => Bytes::new(),
+        };
+        let found = Digest::of_parts([component.as_ref(), parameters.as_ref()]);
+        if found != record.digest {
+            return Err(RegistryError::Damaged {
+                object: format!("{name}/{version}"),
+                reason: format!("its digest is {found} instead of {}", record.digest),
+            });
+        }
+        Ok(Stored {
+            record,
+            component,
+            parameters,
+        })
+    }
+
+    /// The bytes of exactly that module: what was resolved or promoted, and nothing that was put in its
+    /// place since.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn fetch(&self, module: &ModuleRef) -> Result<Stored, RegistryError> {
+        let stored = self.read(&module.name, &module.version).await?;
+        if stored.record.digest != module.digest {
+            return Err(RegistryError::Damaged {
+                object: format!("{}/{}", module.name, module.version),
+                reason: format!(
+                    "its digest is {} instead of {}",
+                    stored.record.digest, module.digest
+                ),
+            });
+        }
+        Ok(stored)
+    }
+
+    /// The last promotion that matches.
+    async fn promoted(&self, wanted: &Wanted) -> Result<ModuleRef, RegistryError> {
+        let history = self.history().await?;
+        let inside = |promotion: &&Promotion| match &wanted.pick {
+            Pick::Range(range) => {
+                Version::parse(&promotion.version).is_ok_and(|version| range.matches(&version))
+            }
+            _ => true,
+        };
+        let of_module = || history.iter().rev().filter(|p| p.name == wanted.name);
+        if let Some(promotion) = of_module().find(inside) {
+            return Ok(promotion.module());
+        }
+        if self.versions(&wanted.name).await?.is_empty() {
+            return Err(self.unknown(&wanted.name).await?);
+        }
+        Err(RegistryError::NotPromoted {
+            name: wanted.name.clone(),
+            wanted: wanted.to_string(),
+            active: of_module().next().map(|active| active.version.clone()),
+        })
+    }
+
+    async fn with_digest(&self, name: &str, digest: Digest) -> Result<ModuleRef, RegistryError> {
+        let history = self.history().await?;
+        let promoted = history
+            .iter()
+            .rev()
+            .find(|p| p.name == name && p.digest == digest);
+        if let Some(promotion) = promoted {
+            return Ok(promotion.module());
+        }
+        let versions = self.versions(name).await?;
+        for version in &versions {
+            let record = self.existing(name, &version.to_string()).await?;
+            if record.digest == digest {
+                return Ok(module_of(&record));
+            }
+        }
+        if versions.is_empty() {
+            return Err(self.unknown(name).await?);
+        }
+        Err(RegistryError::UnknownDigest {
+            name: name.to_owned(),
+            digest,
+        })
+    }
+
+    /// The error for a name that does not exist, with the one that was probably meant.
+    async fn unknown(&self, name: &str) -> Result<RegistryError, RegistryError> {
+        let names = self.names().await?;
+        let nearest = names
+            .into_iter()
+            .map(|known| (strsim::damerau_levenshtein(&known, name), known))
+            .filter(|(distance, known)| *distance <= known.len().max(name.len()) / 3)
+            .min();
+        Ok(RegistryError::UnknownModule {
+            name: name.to_owned(),
+            nearest: nearest.map(|(_, known)| known),
+        })
+    }
+
+    /// The record of a version that must exist.
+    async fn existing(&self, name: &str, version: &str) -> Result<ModuleRecord, RegistryError> {
+        if let Some(record) = self.record(name, version).await? {
+            return Ok(record);
+        }
+        let known = self.versions(name).await?;
+        if known.is_empty() {
+            return Err(self.unknown(name).await?);
+        }
+        Err(RegistryError::UnknownVersion {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            known: known.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    async fn record(
+        &self,
+        name: &str,
+        version: &str,
+    ) -> Result<Option<ModuleRecord>, RegistryError> {
+        wanted::check_name(name)?;
+        wanted::check_version(version)?;
+        let key = key(name, version, "module.json");
+        let bytes = match self.zone.read(&key).await {
+            Ok(bytes) => bytes,
+            Err(ZoneError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let record: ModuleRecord = record::parse(&key, &bytes)?;
+        if record.name != name || record.version != version {
+            return Err(RegistryError::Damaged {
+                object: key,
+                reason: format!("it is the record of {}@{}", record.name, record.version),
+            });
+        }
+        Ok(Some(record))
+    }
+
+    async fn promotion(&self, number: u64) -> Result<Promotion, RegistryError> {
+        let bytes = self.log.read(number).await?;
+        let key = self.log.key(number);
+        let promotion: Promotion = record::parse(&key, &bytes)?;
+        if promotion.sequence != number {
+            return Err(RegistryError::Damaged {
+                object: key,
+                reason: format!("it says that it is number {}", promotion.sequence),
+            });
+        }
+        Ok(promotion)
+    }
+
+    /// Stores bytes that belong to a record which is not written yet. They may be there from a push that
+    /// was cut off, or from one that runs at the same time; then they must be the same.
+    async fn store(
+        &self,
+        record: &ModuleRecord,
+        file: &str,
+        bytes: &[u8],
+    ) -> Result<(), RegistryError> {
+        let key = key(&record.name, &record.version, file);
+        match self.zone.create(&key, Bytes::copy_from_slice(bytes)).await {
+            Err(ZoneError::Exists { .. }) if self.zone.read(&key).await? == bytes => Ok(()),
+            Err(ZoneError::Exists { .. }) => Err(RegistryError::Immutable {
+                name: record.name.clone(),
+                version: record.version.clone(),
+                found: None,
+                pushed: record.digest,
+            }),
+            created => Ok(created.map(|_| ())?),
+        }
+    }
+}
+
+fn key(name: &str, version: &str, file: &str) -> String {
+    format!("{name}/{version}/{file}")
+}
+
+fn module_of(record: &ModuleRecord) -> ModuleRef {
+    ModuleRef {
+        name: record.name.clone(),
+        version: record.version.clone(),
+        digest: record.digest,
+    }
+}
+
+fn record_of(
+    component: &[u8],
+    parameters: &[u8],
+    description: &Description,
+) -> Result<ModuleRecord, RegistryError> {
+    wanted::check_name(&description.name)?;
+    wanted::check_version(&description.version)?;
+    let blob = |bytes: &[u8]| Blob {
+        sha256: Digest::of(bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok(ModuleRecord {
+        format: FORMAT,
+        name: description.name.clone(),
+        version: description.version.clone(),
+        digest: Digest::of_parts([component, parameters]),
+        component: blob(component),
+        parameters: (!parameters.is_empty()).then(|| blob(parameters)),
+        descriptor: description.into(),
+        signature: None,
+    })
+}
+
+/// Whether what is pushed is what is there.
+fn same(found: &ModuleRecord, pushed: &ModuleRecord) -> Result<(), RegistryError> {
+    if found.digest == pushed.digest {
+        return Ok(());
+    }
+    Err(RegistryError::Immutable {
+        name: pushed.name.clone(),
+        version: pushed.version.clone(),
+        found: Some(found.digest),
+        pushed: pushed.digest,
+    })
+}
+
+fn last_of<'a>(history: &'a [Promotion], name: &str) -> Option<&'a Promotion> {
+    history
+        .iter()
+        .rev()
+        .find(|promotion| promotion.name == name)
+}
