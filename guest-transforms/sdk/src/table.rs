@@ -1,0 +1,278 @@
+//! A table as a list of columns, each with its source and its rule.
+
+use std::collections::BTreeMap;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, SchemaRef};
+use arrow_select::filter::FilterBuilder;
+
+use crate::column::{Column, Rule};
+use crate::description::{ALIAS, Description, Input, LoadMode, Output, RECORD_ID, Role};
+use crate::evaluation::Evaluation;
+use crate::failure::Failure;
+use crate::lookup::{Lookup, can_index};
+use crate::transform::{Arrival, Context, Step, Transform};
+
+/// A warehouse table whose rows are made one from one row of an input, with columns of other tables joined in.
+///
+/// It declares exactly the input columns that its rules name, so it can see no others. A row that breaks a rule
+/// is refused with the first reason in the order of the columns; the other rows go on.
+pub struct Table {
+    output: Output,
+    rules: Vec<Rule>,
+    properties: Vec<(String, String)>,
+    /// The lookups by table, from the beginning of a session on.
+    lookups: BTreeMap<String, Lookup>,
+    schema: SchemaRef,
+}
+
+impl Table {
+    /// A table without columns yet.
+    pub fn new(name: &str, mode: LoadMode) -> Self {
+        let output = Output::new(name, mode);
+        Self {
+            schema: output.schema(),
+            output,
+            rules: Vec::new(),
+            properties: Vec::new(),
+            lookups: BTreeMap::new(),
+        }
+    }
+
+    /// A dimension that holds the latest row of every key.
+    pub fn upsert(name: &str) -> Self {
+        Self::new(name, LoadMode::Upsert)
+    }
+
+    /// A dimension that is made anew by every run.
+    pub fn overwrite(name: &str) -> Self {
+        Self::new(name, LoadMode::Overwrite)
+    }
+
+    /// A fact table that holds every version of every row.
+    pub fn append_versions(name: &str) -> Self {
+        Self::new(name, LoadMode::AppendVersions)
+    }
+
+    /// The serial column by which the warehouse numbers the versions.
+    #[must_use]
+    pub fn record_id(self, column: &str) -> Self {
+        self.property(RECORD_ID, column)
+    }
+
+    /// A second name under which the warehouse shows the table.
+    #[must_use]
+    pub fn alias(self, name: &str) -> Self {
+        self.property(ALIAS, name)
+    }
+
+    /// A property of the description.
+    #[must_use]
+    pub fn property(mut self, key: &str, value: &str) -> Self {
+        self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A column of the primary key. The first one says which input the rows are made from.
+    #[must_use]
+    pub fn key<Kind>(mut self, name: &str, column: Column<Kind>) -> Self {
+        self.output.primary_key.push(name.to_owned());
+        self.add(name, column, false)
+    }
+
+    /// A column that has a value in every row: a row without one is refused.
+    #[must_use]
+    pub fn required<Kind>(self, name: &str, column: Column<Kind>) -> Self {
+        self.add(name, column, false)
+    }
+
+    /// A column that may be NULL.
+    #[must_use]
+    pub fn optional<Kind>(self, name: &str, column: Column<Kind>) -> Self {
+        self.add(name, column, true)
+    }
+
+    fn add<Kind>(mut self, name: &str, column: Column<Kind>, nullable: bool) -> Self {
+        let data_type = column.rule.data_type().clone();
+        self.output.columns.push(Field::new(name, data_type, nullable));
+        self.rules.push(column.rule);
+        self
+    }
+
+    fn make(&self, rows: &RecordBatch, arrival: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+        let mut evaluation = Evaluation::new(rows, &self.lookups);
+        let mut columns = Vec::with_capacity(self.rules.len());
+        for (field, rule) in self.output.columns.iter().zip(&self.rules) {
+            columns.push(if field.is_nullable() {
+                evaluation.values(rule)?
+            } else {
+                let target = format!("{}.{}", self.output.table, field.name());
+                evaluation.required(rule, &target)?
+            });
+        }
+        let refusals = evaluation.refusals;
+        if let Some(kept) = refusals.kept(rows.num_rows()) {
+            let mut filter = FilterBuilder::new(&kept);
+            if columns.len() > 1 {
+                filter = filter.optimize();
+            }
+            let filter = filter.build();
+            for column in &mut columns {
+                *column = filter.filter(column)?;
+            }
+        }
+        for (row, reason) in refusals.into_rows() {
+            step.refuse(arrival.place(row), reason);
+        }
+        step.rows.push(RecordBatch::try_new(self.schema.clone(), columns)?);
+        Ok(())
+    }
+}
+
+impl Transform for Table {
+    fn describe(&self) -> Result<Description, Failure> {
+        let mut inputs = Inputs::default();
+        for rule in &self.rules {
+            inputs.add(rule)?;
+        }
+        let described = Description {
+            inputs: inputs.0,
+            output: self.output.clone(),
+            properties: self.properties.clone(),
+        };
+        check(&described)?;
+        Ok(described)
+    }
+
+    fn open(&mut self, _: &Context) -> Result<(), Failure> {
+        self.schema = self.output.schema();
+        self.lookups = self
+            .describe()?
+            .inputs
+            .into_iter()
+            .filter(|input| input.role == Role::Lookup)
+            .map(|input| (input.table.clone(), Lookup::new(input)))
+            .collect();
+        Ok(())
+    }
+
+    fn push(&mut self, arrival: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+        let table = arrival.input().map(|input| input.table.as_str());
+        match table.and_then(|table| self.lookups.get_mut(table)) {
+            Some(lookup) => {
+                lookup.push(arrival.rows);
+                Ok(())
+            }
+            None => self.make(arrival.rows, arrival, step),
+        }
+    }
+
+    fn end_of_input(&mut self, input: usize, _: &mut Step) -> Result<(), Failure> {
+        let inputs = self.describe()?.inputs;
+        let table = inputs.get(input).map(|input| &input.table);
+        match table.and_then(|table| self.lookups.get_mut(table)) {
+            Some(lookup) => lookup.index(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The inputs that rules name, in the order in which they name them.
+#[derive(Default)]
+struct Inputs(Vec<Input>);
+
+impl Inputs {
+    fn add(&mut self, rule: &Rule) -> Result<(), Failure> {
+        match rule {
+            Rule::Input { input, field } => self.column(input, field),
+            Rule::Joined { join, field } => {
+                self.add(&join.key)?;
+                check_join(&join.table, join.key.data_type())?;
+                self.column(&join.table, field)
+            }
+            Rule::Computed { from, .. } => self.add(from),
+        }
+    }
+
+    fn column(&mut self, input: &Input, field: &Field) -> Result<(), Failure> {
+        let known = self.0.iter().position(|known| known.table == input.table);
+        let at = known.unwrap_or_else(|| {
+            self.0.push(input.clone());
+            self.0.len() - 1
+        });
+        let Some(known) = self.0.get_mut(at) else {
+            return Ok(());
+        };
+        if (known.role, known.delivery, &known.key) != (input.role, input.delivery, &input.key) {
+            return Err(contradiction(format!("{} is declared in two ways", input.table)));
+        }
+        match known.columns.iter().find(|column| column.name() == field.name()) {
+            None => known.columns.push(field.clone()),
+            Some(column) if column.data_type() == field.data_type() => {}
+            Some(column) => {
+                return Err(contradiction(format!(
+                    "{}.{} is read as {} and as {}",
+                    input.table,
+                    field.name(),
+                    column.data_type(),
+                    field.data_type()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_join(table: &Input, key: &arrow_schema::DataType) -> Result<(), Failure> {
+    let schema = table.key_schema();
+    match schema.fields().as_ref() {
+        [column] if column.data_type() == key && can_index(key) => Ok(()),
+        columns => Err(contradiction(format!(
+            "{} has the key ({}) and cannot be looked up by a {key}",
+            table.table,
+            columns
+                .iter()
+                .map(|column| format!("{} {}", column.name(), column.data_type()))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))),
+    }
+}
+
+fn check(described: &Description) -> Result<(), Failure> {
+    let table = &described.output.table;
+    let streamed: Vec<_> = described
+        .inputs
+        .iter()
+        .filter(|input| input.role == Role::Streamed)
+        .collect();
+    let [streamed] = streamed.as_slice() else {
+        return Err(contradiction(format!(
+            "{table} is made from {} streamed inputs, not from one",
+            streamed.len()
+        )));
+    };
+    let types = |schema: SchemaRef| -> Vec<_> {
+        schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    };
+    if described.output.primary_key.is_empty()
+        || types(streamed.key_schema()) != types(described.output.key_schema())
+    {
+        return Err(contradiction(format!(
+            "the key ({}) of {} does not become the key ({}) of {table}",
+            streamed.key.join(", "),
+            streamed.table,
+            described.output.primary_key.join(", ")
+        )));
+    }
+    let mut names: Vec<_> = described.output.columns.iter().map(Field::name).collect();
+    names.sort();
+    if let Some([name, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(contradiction(format!("{table} has two columns named {name}")));
+    }
+    Ok(())
+}
+
+fn contradiction(message: String) -> Failure {
+    Failure::new("contradiction", message)
+}

@@ -1,0 +1,35 @@
+//! The chores of the repository, as `cargo x COMMAND`: CI calls these and nothing else.
+//!
+//! One file per command; this one only tells them apart.
+
+mod guests;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo x COMMAND
+
+  guests    builds every module under guest-transforms/ as a component into target/guests/";
+
+#[allow(clippy::print_stdout, clippy::print_stderr)]
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["guests"] => guests::run(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
