@@ -89,9 +89,8 @@ pub fn parse_date(text: &str) -> Option<i32> {
     let month = number(&[m1, m2])?;
     let day = number(&[d1, d2])?;
     let year = year as i32;
-    let real = year >= 1
-        && (1..=12).contains(&month)
-        && (1..=days_of_month(year, month)).contains(&day);
+    let real =
+        year >= 1 && (1..=12).contains(&month) && (1..=days_of_month(year, month)).contains(&day);
     real.then(|| days_from_civil(Civil { year, month, day }))
 }
 

@@ -69,8 +69,7 @@ pub(crate) enum Rule {
 }
 
 /// Works out a column from another, and refuses the rows it cannot.
-pub(crate) type Compute =
-    dyn Fn(&ArrayRef, &str, &mut Refusals) -> Result<ArrayRef, Failure>;
+pub(crate) type Compute = dyn Fn(&ArrayRef, &str, &mut Refusals) -> Result<ArrayRef, Failure>;
 
 impl Rule {
     pub(crate) fn data_type(&self) -> &DataType {
@@ -148,7 +147,10 @@ impl Column<Text> {
                 .map(|(row, code)| {
                     let code = code?;
                     let found = codes.binary_search_by(|(known, _)| (*known).cmp(code));
-                    let name = found.ok().and_then(|at| codes.get(at)).map(|(_, name)| *name);
+                    let name = found
+                        .ok()
+                        .and_then(|at| codes.get(at))
+                        .map(|(_, name)| *name);
                     if name.is_none() {
                         refusals.refuse(row, || unknown_code(origin, code, list));
                     }
@@ -167,8 +169,8 @@ impl Column<Timestamp> {
         self.compute(DataType::Date32, |timestamps, _, _| {
             let timestamps = timestamps.as_primitive::<TimestampMicrosecondType>();
             // The largest number of microseconds makes 106 million days, which fit.
-            let dates = timestamps
-                .unary::<_, Date32Type>(|micros| micros.div_euclid(DAY_MICROS) as i32);
+            let dates =
+                timestamps.unary::<_, Date32Type>(|micros| micros.div_euclid(DAY_MICROS) as i32);
             Ok(std::sync::Arc::new(dates))
         })
     }
@@ -191,7 +193,10 @@ impl Column<Timestamp> {
 fn bad_date(origin: &str, text: &str) -> Reason {
     Reason::new(
         Reason::BAD_DATE,
-        format!("{origin} is {}, not a calendar date as YYYY-MM-DD", quoted(text)),
+        format!(
+            "{origin} is {}, not a calendar date as YYYY-MM-DD",
+            quoted(text)
+        ),
     )
 }
 

@@ -216,11 +216,7 @@ pub fn time(name: &str) -> Field {
 
 /// A date and a time of day without a time zone, to the microsecond.
 pub fn timestamp(name: &str) -> Field {
-    Field::new(
-        name,
-        DataType::Timestamp(TimeUnit::Microsecond, None),
-        true,
-    )
+    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, None), true)
 }
 
 fn project(columns: &[Field], names: &[String]) -> SchemaRef {

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::DataType;
-use arrow_select::take::take;
 
 use crate::column::{Rule, column};
 use crate::failure::{Failure, Reason, quoted};
+use crate::gather::gather;
 use crate::lookup::{Join, Lookup};
 
 /// The rows of a batch that are refused, each with its first reason.
@@ -25,18 +25,14 @@ impl Refusals {
         self.reasons.entry(row).or_insert_with(reason);
     }
 
-    /// Which rows go on; `None` when all do.
-    pub(crate) fn kept(&self, rows: usize) -> Option<BooleanArray> {
+    /// The positions of the rows that go on; `None` when all do.
+    pub(crate) fn kept(&self, rows: usize) -> Option<UInt32Array> {
         if self.reasons.is_empty() {
             return None;
         }
-        let mut kept = vec![true; rows];
-        for row in self.reasons.keys() {
-            if let Some(kept) = kept.get_mut(*row) {
-                *kept = false;
-            }
-        }
-        Some(kept.into())
+        let mut refused = self.reasons.keys().copied().peekable();
+        let kept = (0..rows).filter(|row| refused.next_if_eq(row).is_none());
+        Some(kept.map(|row| row as u32).collect::<Vec<_>>().into())
     }
 
     /// The refused rows in their order.
@@ -77,7 +73,7 @@ impl<'a> Evaluation<'a> {
             Rule::Joined { join, field } => {
                 let found = self.find(join)?;
                 let rows = self.lookup(join)?.rows()?;
-                Ok(take(column(rows, field)?, &found.positions, None)?)
+                gather(column(rows, field)?, &found.positions)
             }
             Rule::Computed { from, compute, .. } => {
                 let values = self.values(from)?;
@@ -130,7 +126,10 @@ impl<'a> Evaluation<'a> {
 
     fn lookup(&self, join: &Join) -> Result<&'a Lookup, Failure> {
         self.lookups.get(&join.table.table).ok_or_else(|| {
-            Failure::new("call-order", format!("{} has not arrived", join.table.table))
+            Failure::new(
+                "call-order",
+                format!("{} has not arrived", join.table.table),
+            )
         })
     }
 }
@@ -139,10 +138,16 @@ fn no_match(join: &Join, keys: &ArrayRef, row: usize) -> Reason {
     let key = match keys.data_type() {
         DataType::Int32 => keys.as_primitive::<Int32Type>().value(row).to_string(),
         DataType::Int64 => keys.as_primitive::<Int64Type>().value(row).to_string(),
-        _ => keys.as_string_opt::<i32>().map_or_else(String::new, |texts| quoted(texts.value(row))),
+        _ => keys
+            .as_string_opt::<i32>()
+            .map_or_else(String::new, |texts| quoted(texts.value(row))),
     };
     Reason::new(
         Reason::NO_MATCH,
-        format!("{} is {key}, and {} has no such row", join.key.origin(), join.table.table),
+        format!(
+            "{} is {key}, and {} has no such row",
+            join.key.origin(),
+            join.table.table
+        ),
     )
 }

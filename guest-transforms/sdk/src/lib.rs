@@ -21,7 +21,7 @@
 //! ```
 //!
 //! Here live: what a module says of itself (`description`), the trait (`transform`), the table as a list of columns
-//! (`column`, `evaluation`, `lookup`, `table`), the session from bytes to bytes (`ipc`, `session`), and the
+//! (`column`, `evaluation`, `gather`, `lookup`, `table`), the session from bytes to bytes (`ipc`, `session`), and the
 //! component's thin shell (`shell`, `bindings`, `allocator`), which exists on `wasm32` only. Nothing here knows a
 //! table, a store or the host.
 
@@ -29,6 +29,7 @@ mod column;
 mod description;
 mod evaluation;
 mod failure;
+mod gather;
 mod ipc;
 mod lookup;
 mod session;
@@ -69,7 +70,6 @@ pub mod arrow {
     pub use arrow_array as array;
     pub use arrow_buffer as buffer;
     pub use arrow_schema as schema;
-    pub use arrow_select as select;
 }
 
 /// Makes the component of a transform. Name and version of the module are those of the crate.

@@ -6,11 +6,11 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, UInt32Array};
 use arrow_schema::DataType;
-use arrow_select::concat::concat_batches;
 
 use crate::column::{Rule, column};
 use crate::description::Input;
 use crate::failure::{Failure, quoted};
+use crate::gather::together;
 
 /// Which row of a table belongs to a row of the streamed input.
 pub(crate) struct Join {
@@ -48,7 +48,13 @@ impl Lookup {
     /// # Errors
     /// The table's key is not one column of whole numbers or texts, or two rows have the same key, or a row has none.
     pub fn index(&mut self) -> Result<(), Failure> {
-        let rows = concat_batches(&self.input.schema(), &std::mem::take(&mut self.arrived))?;
+        let arrived = std::mem::take(&mut self.arrived);
+        let columns = self.input.columns.iter().map(|field| {
+            let parts = arrived.iter().map(|rows| column(rows, field));
+            together(field.data_type(), &parts.collect::<Result<Vec<_>, _>>()?)
+        });
+        let columns = columns.collect::<Result<Vec<_>, Failure>>()?;
+        let rows = RecordBatch::try_new(self.input.schema(), columns)?;
         let keys = column(&rows, self.key()?)?;
         let index = Index::build(keys).map_err(|fault| {
             let name = self.input.key.join(", ");
@@ -56,12 +62,14 @@ impl Lookup {
             match fault {
                 Fault::Type => Failure::new(
                     "lookup-key",
-                    format!("{table} cannot be looked up by {name}: its type is {}", keys.data_type()),
+                    format!(
+                        "{table} cannot be looked up by {name}: its type is {}",
+                        keys.data_type()
+                    ),
                 ),
-                Fault::Missing => Failure::new(
-                    "lookup-key",
-                    format!("{table} has a row without {name}"),
-                ),
+                Fault::Missing => {
+                    Failure::new("lookup-key", format!("{table} has a row without {name}"))
+                }
                 Fault::Twice(key) => Failure::new(
                     "lookup-key",
                     format!("{table} has two rows whose {name} is {key}"),
@@ -89,14 +97,21 @@ impl Lookup {
         index.find(keys).ok_or_else(|| {
             Failure::new(
                 "lookup-key",
-                format!("{} cannot be looked up by a {}", self.input.table, keys.data_type()),
+                format!(
+                    "{} cannot be looked up by a {}",
+                    self.input.table,
+                    keys.data_type()
+                ),
             )
         })
     }
 
     fn ready(&self) -> Result<&(RecordBatch, Index), Failure> {
         self.indexed.as_ref().ok_or_else(|| {
-            Failure::new("call-order", format!("{} has not arrived", self.input.table))
+            Failure::new(
+                "call-order",
+                format!("{} has not arrived", self.input.table),
+            )
         })
     }
 
@@ -104,7 +119,10 @@ impl Lookup {
         let [name] = self.input.key.as_slice() else {
             return Err(Failure::new(
                 "lookup-key",
-                format!("{} cannot be looked up: its key is not one column", self.input.table),
+                format!(
+                    "{} cannot be looked up: its key is not one column",
+                    self.input.table
+                ),
             ));
         };
         self.input
@@ -112,14 +130,20 @@ impl Lookup {
             .iter()
             .find(|column| column.name() == name)
             .ok_or_else(|| {
-                Failure::new("lookup-key", format!("{} has no column {name}", self.input.table))
+                Failure::new(
+                    "lookup-key",
+                    format!("{} has no column {name}", self.input.table),
+                )
             })
     }
 }
 
 /// Whether rows can be found by keys of this type.
 pub(crate) fn can_index(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int32 | DataType::Int64 | DataType::Utf8)
+    matches!(
+        data_type,
+        DataType::Int32 | DataType::Int64 | DataType::Utf8
+    )
 }
 
 /// From key to row.
@@ -162,7 +186,9 @@ impl Index {
         if span < keys.len().saturating_mul(4).saturating_add(1_024) {
             let mut rows = vec![NO_ROW; span + 1];
             for (row, key) in keys.iter().enumerate() {
-                let slot = usize::try_from(key - first).ok().and_then(|at| rows.get_mut(at));
+                let slot = usize::try_from(key - first)
+                    .ok()
+                    .and_then(|at| rows.get_mut(at));
                 match slot {
                     Some(slot) if *slot == NO_ROW => *slot = row as u32,
                     _ => return Err(Fault::Twice(key.to_string())),
@@ -263,28 +289,60 @@ mod tests {
             Input::current("t").key(integer("id")),
             Arc::new(Int32Array::from(vec![7, -3, 5])),
         );
-        let found = close.unwrap().find(&(Arc::new(Int32Array::from(vec![Some(5), None, Some(6), Some(-3), Some(i32::MIN)])) as _));
-        assert_eq!(found.unwrap(), UInt32Array::from(vec![Some(2), None, None, Some(1), None]));
+        let found = close.unwrap().find(
+            &(Arc::new(Int32Array::from(vec![
+                Some(5),
+                None,
+                Some(6),
+                Some(-3),
+                Some(i32::MIN),
+            ])) as _),
+        );
+        assert_eq!(
+            found.unwrap(),
+            UInt32Array::from(vec![Some(2), None, None, Some(1), None])
+        );
 
         let distant = lookup(
             Input::current("t").key(big_integer("id")),
             Arc::new(Int64Array::from(vec![i64::MAX, i64::MIN, 0])),
         );
-        let found = distant.unwrap().find(&(Arc::new(Int64Array::from(vec![i64::MIN, 1, i64::MAX])) as _));
-        assert_eq!(found.unwrap(), UInt32Array::from(vec![Some(1), None, Some(0)]));
+        let found = distant
+            .unwrap()
+            .find(&(Arc::new(Int64Array::from(vec![i64::MIN, 1, i64::MAX])) as _));
+        assert_eq!(
+            found.unwrap(),
+            UInt32Array::from(vec![Some(1), None, Some(0)])
+        );
 
         let texts = lookup(
             Input::current("t").key(text("code")),
             Arc::new(StringArray::from(vec!["", "a"])),
         );
-        let found = texts.unwrap().find(&(Arc::new(StringArray::from(vec![Some("a"), None, Some(""), Some("b")])) as _));
-        assert_eq!(found.unwrap(), UInt32Array::from(vec![Some(1), None, Some(0), None]));
+        let found = texts.unwrap().find(
+            &(Arc::new(StringArray::from(vec![
+                Some("a"),
+                None,
+                Some(""),
+                Some("b"),
+            ])) as _),
+        );
+        assert_eq!(
+            found.unwrap(),
+            UInt32Array::from(vec![Some(1), None, Some(0), None])
+        );
     }
 
     #[test]
     fn an_empty_table_has_no_row_for_any_key() {
-        let empty = lookup(Input::current("t").key(integer("id")), Arc::new(Int32Array::from(Vec::<i32>::new()))).unwrap();
-        let found = empty.find(&(Arc::new(Int32Array::from(vec![0, 1])) as _)).unwrap();
+        let empty = lookup(
+            Input::current("t").key(integer("id")),
+            Arc::new(Int32Array::from(Vec::<i32>::new())),
+        )
+        .unwrap();
+        let found = empty
+            .find(&(Arc::new(Int32Array::from(vec![0, 1])) as _))
+            .unwrap();
         assert_eq!(found.null_count(), 2);
     }
 
@@ -292,10 +350,19 @@ mod tests {
     fn two_rows_of_one_key_and_a_row_without_one_are_failures() {
         let input = || Input::current("department").key(integer("department_id"));
         let twice = lookup(input(), Arc::new(Int32Array::from(vec![1, 2, 1]))).unwrap_err();
-        assert_eq!(twice.message, "department has two rows whose department_id is 1");
+        assert_eq!(
+            twice.message,
+            "department has two rows whose department_id is 1"
+        );
         let twice = lookup(input(), Arc::new(Int32Array::from(vec![1, 1_000_000, 1]))).unwrap_err();
-        assert_eq!(twice.message, "department has two rows whose department_id is 1");
+        assert_eq!(
+            twice.message,
+            "department has two rows whose department_id is 1"
+        );
         let missing = lookup(input(), Arc::new(Int32Array::from(vec![Some(1), None]))).unwrap_err();
-        assert_eq!(missing.message, "department has a row without department_id");
+        assert_eq!(
+            missing.message,
+            "department has a row without department_id"
+        );
     }
 }

@@ -56,9 +56,9 @@ impl<T: Transform> Session<T> {
             .inputs
             .iter()
             .map(|input| Stream {
-                rows: Decoder::new(&input.table, input.schema()),
+                rows: Decoder::new(format!("the input {}", input.table), input.schema()),
                 keys: Decoder::new(
-                    &format!("the deleted keys of {}", input.table),
+                    format!("the deleted keys of {}", input.table),
                     input.key_schema(),
                 ),
                 chunks: 0,
@@ -135,12 +135,10 @@ impl<T: Transform> Session<T> {
     /// Takes note that an input has ended.
     ///
     /// # Errors
-    /// The call is out of order, the input ended within a message, or the transform fails.
+    /// The call is out of order, or the transform fails.
     pub fn end_of_input(&mut self, input: u32) -> Result<Encoded, Failure> {
         let index = self.turn_of(input)?;
         let stream = at(&mut self.inputs, index)?;
-        stream.rows.finish()?;
-        stream.keys.finish()?;
         stream.ended = true;
         let mut step = Step::default();
         self.transform.end_of_input(index, &mut step)?;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, SchemaRef};
-use arrow_select::filter::FilterBuilder;
 
 use crate::column::{Column, Rule};
 use crate::description::{ALIAS, Description, Input, LoadMode, Output, RECORD_ID, Role};
 use crate::evaluation::Evaluation;
 use crate::failure::Failure;
+use crate::gather::{can_gather, gather};
 use crate::lookup::{Lookup, can_index};
 use crate::transform::{Arrival, Context, Step, Transform};
 
@@ -94,12 +94,19 @@ impl Table {
 
     fn add<Kind>(mut self, name: &str, column: Column<Kind>, nullable: bool) -> Self {
         let data_type = column.rule.data_type().clone();
-        self.output.columns.push(Field::new(name, data_type, nullable));
+        self.output
+            .columns
+            .push(Field::new(name, data_type, nullable));
         self.rules.push(column.rule);
         self
     }
 
-    fn make(&self, rows: &RecordBatch, arrival: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+    fn make(
+        &self,
+        rows: &RecordBatch,
+        arrival: &Arrival<'_>,
+        step: &mut Step,
+    ) -> Result<(), Failure> {
         let mut evaluation = Evaluation::new(rows, &self.lookups);
         let mut columns = Vec::with_capacity(self.rules.len());
         for (field, rule) in self.output.columns.iter().zip(&self.rules) {
@@ -112,19 +119,15 @@ impl Table {
         }
         let refusals = evaluation.refusals;
         if let Some(kept) = refusals.kept(rows.num_rows()) {
-            let mut filter = FilterBuilder::new(&kept);
-            if columns.len() > 1 {
-                filter = filter.optimize();
-            }
-            let filter = filter.build();
             for column in &mut columns {
-                *column = filter.filter(column)?;
+                *column = gather(column, &kept)?;
             }
         }
         for (row, reason) in refusals.into_rows() {
             step.refuse(arrival.place(row), reason);
         }
-        step.rows.push(RecordBatch::try_new(self.schema.clone(), columns)?);
+        step.rows
+            .push(RecordBatch::try_new(self.schema.clone(), columns)?);
         Ok(())
     }
 }
@@ -204,9 +207,16 @@ impl Inputs {
             return Ok(());
         };
         if (known.role, known.delivery, &known.key) != (input.role, input.delivery, &input.key) {
-            return Err(contradiction(format!("{} is declared in two ways", input.table)));
+            return Err(contradiction(format!(
+                "{} is declared in two ways",
+                input.table
+            )));
         }
-        match known.columns.iter().find(|column| column.name() == field.name()) {
+        match known
+            .columns
+            .iter()
+            .find(|column| column.name() == field.name())
+        {
             None => known.columns.push(field.clone()),
             Some(column) if column.data_type() == field.data_type() => {}
             Some(column) => {
@@ -253,7 +263,11 @@ fn check(described: &Description) -> Result<(), Failure> {
         )));
     };
     let types = |schema: SchemaRef| -> Vec<_> {
-        schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect()
     };
     if described.output.primary_key.is_empty()
         || types(streamed.key_schema()) != types(described.output.key_schema())
@@ -265,10 +279,21 @@ fn check(described: &Description) -> Result<(), Failure> {
             described.output.primary_key.join(", ")
         )));
     }
+    for column in &described.output.columns {
+        if !can_gather(column.data_type()) {
+            return Err(contradiction(format!(
+                "{table}.{} has the type {}, which the columns of a table cannot have",
+                column.name(),
+                column.data_type()
+            )));
+        }
+    }
     let mut names: Vec<_> = described.output.columns.iter().map(Field::name).collect();
     names.sort();
     if let Some([name, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
-        return Err(contradiction(format!("{table} has two columns named {name}")));
+        return Err(contradiction(format!(
+            "{table} has two columns named {name}"
+        )));
     }
     Ok(())
 }

@@ -82,21 +82,20 @@ fn metadata() -> Result<Value> {
 
 fn guests(metadata: &Value, root: &Path) -> Result<Vec<Guest>> {
     let folder = root.join("guest-transforms");
-    let packages = metadata["packages"]
-        .as_array()
+    let packages = metadata
+        .get("packages")
+        .and_then(Value::as_array)
         .context("cargo metadata names no packages")?;
     let mut guests = Vec::new();
     for package in packages {
         let text = |key: &str| {
-            package[key]
-                .as_str()
+            package
+                .get(key)
+                .and_then(Value::as_str)
                 .with_context(|| format!("a package has no {key}"))
         };
-        let builds_cdylib = package["targets"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(|target| target["crate_types"].as_array().into_iter().flatten())
+        let builds_cdylib = items(package, "targets")
+            .flat_map(|target| items(target, "crate_types"))
             .any(|crate_type| crate_type == "cdylib");
         if builds_cdylib && Path::new(text("manifest_path")?).starts_with(&folder) {
             guests.push(Guest {
@@ -165,12 +164,11 @@ fn build(root: &Path, guests: &[Guest]) -> Result<BTreeMap<String, PathBuf>> {
         .filter(|line| !line.is_empty())
     {
         let message: Value = serde_json::from_slice(line).context("cargo build gave no JSON")?;
-        let files = message["filenames"].as_array().into_iter().flatten();
-        for file in files
+        for file in items(&message, "filenames")
             .filter_map(Value::as_str)
             .filter(|file| file.ends_with(".wasm"))
         {
-            if let Some(name) = message["target"]["name"].as_str() {
+            if let Some(name) = message.pointer("/target/name").and_then(Value::as_str) {
                 modules.insert(name.replace('_', "-"), PathBuf::from(file));
             }
         }
@@ -272,9 +270,19 @@ fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
+/// The items of a list in a JSON object; none where there is no list.
+fn items<'a>(object: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    object
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
 fn path(metadata: &Value, key: &str) -> Result<PathBuf> {
-    metadata[key]
-        .as_str()
+    metadata
+        .get(key)
+        .and_then(Value::as_str)
         .map(PathBuf::from)
         .with_context(|| format!("cargo metadata names no {key}"))
 }

@@ -14,3 +14,11 @@ pub fn dim_design() -> Table {
         .required("file_location", design.text("file_location"))
         .required("file_name", design.text("file_name"))
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_holds() {
+        tidemill_sdk::testing::check_cases(super::dim_design);
+    }
+}
