@@ -335,6 +335,34 @@ pub struct TransformSummary {
     pub rows_rejected: u64,
 }
 
+/// One finding of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at: "warehouse".
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found, in one sentence without secrets.
+    pub detail: String,
+    /// The next step, where it is not.
+    pub hint: Option<String>,
+}
+
+/// A module in the modules zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModuleListing {
+    /// The code.
+    pub module: ModuleRef,
+    /// Whether a project that asks for its major version gets this one.
+    pub active: bool,
+    /// When it was last promoted; `None` when it never was.
+    pub promoted: Option<DateTime<Utc>>,
+    /// Who promoted it.
+    pub by: Option<String>,
+    /// The size of the component.
+    pub bytes: u64,
+}
+
 /// Told while long steps run. Called from several tasks; must return at once.
 pub trait Observer: Send + Sync {
     /// A step has begun.
