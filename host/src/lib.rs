@@ -10,11 +10,14 @@
 //! each other; only [`pipeline`] knows several. [`run`], [`table`], [`contract`], [`watermark`],
 //! [`digest`], [`connection`] and [`error`] are plain data for all.
 
+pub mod builtin;
+pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod contract;
 pub mod digest;
 pub mod error;
+pub mod export;
 pub mod manifest;
 pub mod pipeline;
 pub mod registry;
@@ -22,6 +25,7 @@ pub mod run;
 pub mod sandbox;
 pub mod source;
 pub mod table;
+mod telemetry;
 pub mod warehouse;
 pub mod watermark;
 pub mod zone;

@@ -1,0 +1,132 @@
+//! Errors as people and programs read them: once, with their causes and the next step.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::json;
+
+use super::answer::Exit;
+use super::invocation::Output;
+use crate::error::{Error, ErrorKind};
+use crate::pipeline::report::TableFailure;
+
+/// Writes the error to stderr and says how the program ends.
+pub(super) fn tell(error: &Error, output: Output) -> Exit {
+    write(match output {
+        Output::Text => text(error),
+        Output::Json => format!("{}\n", object(error)),
+    });
+    match error.kind() {
+        ErrorKind::Config => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// Writes the failure of one table. Programs find it in the report.
+pub(super) fn tell_table(failure: &TableFailure, output: Output) {
+    if output == Output::Text {
+        write(table(failure));
+    }
+}
+
+/// Writes that the program was interrupted.
+pub(super) fn interrupted(output: Output) -> Exit {
+    write(match output {
+        Output::Text => "interrupted: nothing is half committed; run again to go on\n".to_owned(),
+        Output::Json => format!(
+            "{}\n",
+            json!({"error": {"kind": "interrupted", "message": "interrupted"}})
+        ),
+    });
+    Exit::Interrupted
+}
+
+/// Writes what clap says: help and version to stdout, errors to stderr.
+pub(super) fn usage(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    if error.exit_code() == 0 {
+        // A reader that has gone needs no help text.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    if wants_json(arguments) {
+        let message = error.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let told = json!({"error": {"kind": ErrorKind::Config, "message": message.trim_end()}});
+        write(format!("{told}\n"));
+    } else {
+        let _ = error.print();
+    }
+    Exit::Usage
+}
+
+/// Whether `--output json` stands among arguments that could not be parsed.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let texts: Vec<_> = arguments.iter().filter_map(|a| a.to_str()).collect();
+    texts.contains(&"--output=json") || texts.windows(2).any(|pair| pair == ["--output", "json"])
+}
+
+/// The error as text: what failed, its causes, the next step.
+pub(super) fn text(error: &Error) -> String {
+    let mut text = format!("error: {error}\n");
+    for cause in causes(error) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  caused by: {cause}");
+    }
+    if let Some(hint) = error.hint() {
+        let _ = writeln!(text, "  hint: {hint}");
+    }
+    text
+}
+
+/// The failure of one table as text.
+pub(super) fn table(failure: &TableFailure) -> String {
+    let TableFailure {
+        table,
+        stage,
+        message,
+        hint,
+        ..
+    } = failure;
+    let place = format!("{stage}: {table}: ");
+    let message = message.strip_prefix(&place).unwrap_or(message);
+    let mut text = format!("error: {place}{message}\n");
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "  hint: {hint}");
+    }
+    text
+}
+
+fn object(error: &Error) -> serde_json::Value {
+    json!({
+        "error": {
+            "kind": error.kind(),
+            "stage": error.stage(),
+            "table": error.table(),
+            "message": error.to_string(),
+            "causes": causes(error),
+            "hint": error.hint(),
+        }
+    })
+}
+
+/// The texts of the causes, without those that say what the one above has said already.
+fn causes(error: &Error) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut above = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !above.ends_with(&text) {
+            texts.push(text.clone());
+        }
+        above = text;
+        cause = inner.source();
+    }
+    texts
+}
+
+/// stderr may be closed; there is nowhere else to say so.
+fn write(text: String) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

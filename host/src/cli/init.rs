@@ -1,0 +1,230 @@
+//! `init`: a new project.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::UsageError;
+use super::answer::Answer;
+use super::invocation::Invocation;
+use super::text::{Paint, counted};
+use crate::builtin;
+use crate::config;
+use crate::pipeline::Pipeline;
+
+const MINIMAL: &str = include_str!("init/minimal.toml");
+const TOTESYS: &str = include_str!("init/totesys.toml");
+const GITIGNORE: &str = include_str!("init/gitignore");
+
+/// Make a project: a tidemill.toml, a .gitignore and, with an example, its modules.
+///
+/// The example runs as it is, without a server and without a compiler. TOTESYS_URL and WAREHOUSE_URL take
+/// it to a real database and a real warehouse. A file that exists is never overwritten.
+///
+/// Example: tidemill init --example totesys shop && cd shop && tidemill run
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Begin with a whole example instead of an empty project.
+    #[arg(long, value_enum, value_name = "NAME")]
+    example: Option<Example>,
+    /// The folder; it is made when it does not exist.
+    #[arg(default_value = ".", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// A project that comes with the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Example {
+    /// A trading company: three facts with their history and eight dimensions.
+    Totesys,
+}
+
+/// What was made, as programs read it.
+#[derive(Debug, Default, Serialize)]
+struct Made {
+    folder: String,
+    created: Vec<String>,
+    kept: Vec<String>,
+    modules: usize,
+}
+
+impl Init {
+    pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
+        let folder = call.folder().join(&self.folder);
+        let project = match self.example {
+            Some(Example::Totesys) => TOTESYS,
+            None => MINIMAL,
+        };
+        // Before any file is written: a program without modules cannot make an example.
+        let modules = self.example.map(|_| builtin::modules()).transpose()?;
+        std::fs::create_dir_all(&folder).map_err(|cause| file_error(&folder, cause))?;
+        let mut made = Made {
+            folder: folder.display().to_string(),
+            ..Made::default()
+        };
+        create(&folder, config::FILE, project, &mut made)?;
+        create(&folder, ".gitignore", GITIGNORE, &mut made)?;
+        if let Some(modules) = modules {
+            made.modules = install(&folder, &modules, call).await?;
+        }
+        Ok(Answer::new(told(&made, &self.folder, call.paint()), &made))
+    }
+}
+
+/// Puts the modules of the program into the modules zone of the project; those it has stay as they are.
+async fn install(
+    folder: &Path,
+    modules: &[builtin::BuiltinModule],
+    call: &Invocation,
+) -> crate::Result<usize> {
+    let plan = config::load(&folder.join(config::FILE), call.environment(), &[])?;
+    let pipeline = Pipeline::open(&plan, call.progress().clone()).await?;
+    let who = call.environment().get("USER").unwrap_or("tidemill init");
+    pipeline.install(modules, who, call.clock()()).await
+}
+
+/// Writes a file that does not exist yet.
+fn create(folder: &Path, name: &str, text: &str, made: &mut Made) -> Result<(), UsageError> {
+    let path = folder.join(name);
+    match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Ok(mut file) => {
+            file.write_all(text.as_bytes())
+                .map_err(|cause| file_error(&path, cause))?;
+            made.created.push(name.to_owned());
+        }
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            made.kept.push(name.to_owned());
+        }
+        Err(cause) => return Err(file_error(&path, cause)),
+    }
+    Ok(())
+}
+
+fn file_error(path: &Path, cause: std::io::Error) -> UsageError {
+    UsageError::File {
+        file: path.display().to_string(),
+        cause,
+    }
+}
+
+fn told(made: &Made, folder: &Path, paint: Paint) -> String {
+    let mut text = String::new();
+    for file in &made.created {
+        text.push_str(&format!("{} {file}\n", paint.good("created")));
+    }
+    for file in &made.kept {
+        text.push_str(&format!(
+            "{} {file}, which was there\n",
+            paint.doubtful("kept")
+        ));
+    }
+    if made.modules > 0 {
+        let modules = counted(made.modules as u64, "module", "modules");
+        text.push_str(&format!("{} {modules}\n", paint.good("installed")));
+    }
+    let enter = match folder == Path::new(".") {
+        true => String::new(),
+        false => format!("cd {} && ", folder.display()),
+    };
+    let next = match made.modules {
+        0 => "fill in tidemill.toml, then: ",
+        _ => "next: ",
+    };
+    text.push_str(&format!("{next}{enter}tidemill doctor\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Cursor, Environment, Plan};
+
+    fn plan(text: &str, environment: &Environment) -> Plan {
+        config::parse(
+            text,
+            Path::new(config::FILE),
+            Path::new("p"),
+            environment,
+            &[],
+        )
+        .expect("a good project")
+    }
+
+    #[test]
+    fn the_example_is_a_project_that_runs_without_any_setting() {
+        let plan = plan(TOTESYS, &Environment::default());
+        let source = &plan.sources["totesys"];
+        assert_eq!(source.url.expose().ok(), Some("sqlite://./totesys.sqlite"));
+        assert_eq!(source.cursor, Cursor::Snapshot);
+        assert!(!source.takes("_prisma_migrations"));
+        assert_eq!(
+            plan.warehouse.url.expose().ok(),
+            Some("delta://./warehouse")
+        );
+        let tables: Vec<_> = plan.transforms.keys().map(String::as_str).collect();
+        assert_eq!(
+            tables,
+            [
+                "dim_counterparty",
+                "dim_currency",
+                "dim_date",
+                "dim_design",
+                "dim_location",
+                "dim_payment_type",
+                "dim_staff",
+                "dim_transaction",
+                "fact_payment",
+                "fact_purchase_orders",
+                "fact_sales_order",
+            ]
+        );
+        for (table, transform) in &plan.transforms {
+            assert_eq!(transform.module, format!("{}@1", table.replace('_', "-")));
+        }
+    }
+
+    #[test]
+    fn variables_take_the_example_to_real_servers() {
+        let environment = [
+            ("TOTESYS_URL", "postgresql://source"),
+            ("WAREHOUSE_URL", "postgresql://star"),
+        ];
+        let plan = plan(TOTESYS, &environment.into_iter().collect());
+        assert_eq!(
+            plan.sources["totesys"].url.expose().ok(),
+            Some("postgresql://source")
+        );
+        assert_eq!(plan.warehouse.url.expose().ok(), Some("postgresql://star"));
+    }
+
+    #[test]
+    fn the_minimal_project_is_valid_also_with_every_comment_taken_away() {
+        plan(MINIMAL, &Environment::default());
+        let uncommented: String = MINIMAL
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let plan = plan(&uncommented, &Environment::default());
+        assert!(plan.sources.contains_key("shop") && plan.schedule.contains_key("office-hours"));
+    }
+
+    #[test]
+    fn a_file_that_exists_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(config::FILE);
+        std::fs::write(&file, "mine").expect("a file");
+        let mut made = Made::default();
+        create(folder.path(), config::FILE, MINIMAL, &mut made).expect("kept");
+        create(folder.path(), ".gitignore", GITIGNORE, &mut made).expect("created");
+        assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), Some("mine"));
+        assert_eq!(
+            told(&made, Path::new("shop"), Paint::new(false)),
+            "created .gitignore\nkept tidemill.toml, which was there\n\
+             fill in tidemill.toml, then: cd shop && tidemill doctor\n"
+        );
+    }
+}
