@@ -1,4 +1,4 @@
-//! Manifests: the numbered records whose existence is the commit. This room knows no Arrow data.
+//! Manifests: the numbered records whose existence is the commit. This room knows Arrow types but no Arrow data.
 //!
 //! ```text
 //! <prefix>/_manifests/0000000042.json      created only if absent, so the write is the lock
@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::ModuleRef;
+use crate::contract::{ALIAS, Description, LoadMode, ModuleRef, RECORD_ID};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
 use crate::run::RunId;
@@ -334,9 +335,19 @@ pub struct ProcessedManifest {
     /// The warehouse tables that were made.
     pub tables: BTreeMap<String, ProcessedTable>,
     /// For every warehouse table ever made: the newest landing that is transformed.
-    pub through: BTreeMap<String, u64>,
+    pub through: BTreeMap<String, Through>,
     /// For every landed table that some module reads as `current`: the rows to begin from.
     pub current: BTreeMap<TableName, CurrentRows>,
+}
+
+/// How far a warehouse table is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Through {
+    /// The source its inputs come from.
+    pub source: String,
+    /// The newest landing of it that is transformed.
+    pub landing: u64,
 }
 
 /// The live rows of a landed table as of one landing, kept so that nobody reads all of its history.
@@ -355,6 +366,8 @@ pub struct CurrentRows {
 pub struct ProcessedTable {
     /// The code.
     pub module: ModuleRef,
+    /// What the code said of its output, so that loading needs no module.
+    pub output: ProcessedOutput,
     /// The digest of everything the module was given: schemas, objects, order, logical time, seed, parameters.
     pub inputs_sha256: Digest,
     /// The objects that were read, one entry per input of the module, in its order.
@@ -369,6 +382,67 @@ pub struct ProcessedTable {
     pub rows_in: u64,
     /// Fuel used: the same for every replay.
     pub fuel: u64,
+}
+
+/// The output of a module as a manifest records it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessedOutput {
+    /// Its columns, in order.
+    pub columns: Vec<ProcessedColumn>,
+    /// The columns that identify a row.
+    pub primary_key: Vec<String>,
+    /// How the warehouse applies the rows.
+    pub mode: LoadMode,
+    /// The serial column that the warehouse adds.
+    pub record_id: Option<String>,
+    /// A second name of the table.
+    pub alias: Option<String>,
+}
+
+/// A column of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessedColumn {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type, in Arrow's own notation.
+    #[serde(with = "crate::table::arrow_notation")]
+    pub data_type: DataType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+impl ProcessedOutput {
+    /// The Arrow schema of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        let field = |c: &ProcessedColumn| Field::new(&c.name, c.data_type.clone(), c.nullable);
+        Arc::new(Schema::new(
+            self.columns.iter().map(field).collect::<Vec<_>>(),
+        ))
+    }
+}
+
+impl From<&Description> for ProcessedOutput {
+    fn from(description: &Description) -> Self {
+        let columns = description
+            .output
+            .schema
+            .fields()
+            .iter()
+            .map(|field| ProcessedColumn {
+                name: field.name().clone(),
+                data_type: field.data_type().clone(),
+                nullable: field.is_nullable(),
+            });
+        Self {
+            columns: columns.collect(),
+            primary_key: description.output.primary_key.clone(),
+            mode: description.output.mode,
+            record_id: description.properties.get(RECORD_ID).cloned(),
+            alias: description.properties.get(ALIAS).cloned(),
+        }
+    }
 }
 
 /// The objects one input was read from.

@@ -1,19 +1,389 @@
 //! The straight line: the only room that knows several others.
 //!
 //! ```text
-//! Pipeline::extract ──▶ landing manifest   ──▶ Pipeline::transform ──▶ processed manifest ──▶ Pipeline::load
+//! extract ──▶ landing manifest ──▶ transform ──▶ processed manifest ──▶ load ──▶ ledger
+//!   window      index, landing       inputs, execute                      load
 //! ```
+//!
+//! Every stage finds its own work: what is landed and not processed, what is processed and not loaded.
+//! So each runs alone or all in one, and recovery is nothing but the next run.
 
+mod execute;
 mod extract;
 mod index;
+mod inputs;
 mod landing;
+mod load;
+mod modules;
+mod preview;
 pub mod report;
 mod rows;
+mod survey;
+mod transform;
+mod verify;
 mod window;
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
+
+use crate::builtin::BuiltinModule;
+use crate::config::{LimitsPlan, Plan};
+use crate::error::Result;
+use crate::manifest::{ManifestLog, Object, ProcessedManifest};
+use crate::registry::{Promoter, Registry};
+use crate::run::{RunId, Stage};
+use crate::sandbox::{Limits, Sandbox};
+use crate::warehouse::{BatchStream, Warehouse};
+use crate::zone::{Zone, parquet::Part};
+use extract::{ExtractError, Extraction};
+use inputs::{Landings, Reader};
+use load::Loading;
+use modules::Made;
+use report::{
+    Check, ExtractReport, LoadReport, ModuleListing, Observer, PlanReport, RejectReason, RunReport,
+    RunSummary, Scope, TableFailure, TransformReport, VerifyReport,
+};
+use transform::Transformation;
+
+/// A project that is ready to run.
+pub struct Pipeline {
+    plan: Plan,
+    observer: Arc<dyn Observer>,
+    landed: Arc<dyn Zone>,
+    processed: Arc<dyn Zone>,
+    registry: Registry,
+    sandbox: Arc<Sandbox>,
+    warehouse: Box<dyn Warehouse>,
+}
+
+impl Pipeline {
+    /// Opens the zones, the registry, the sandbox and the warehouse of `plan`. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// `Config` when a URL is malformed.
+    pub async fn open(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Self> {
+        let zone = |url: &str| crate::zone::open(url, &plan.base);
+        Ok(Self {
+            observer,
+            landed: zone(&plan.zones.ingestion)?,
+            processed: zone(&plan.zones.processed)?,
+            registry: Registry::new(zone(&plan.zones.modules)?),
+            sandbox: Arc::new(Sandbox::new(limits(&plan.limits), &plan.cache)?),
+            warehouse: crate::warehouse::open(
+                plan.warehouse.url.expose()?,
+                &plan.warehouse.schema,
+                &plan.base,
+            )?,
+            plan: plan.clone(),
+        })
+    }
+
+    /// Lands what changed in every source since the last landing.
+    ///
+    /// # Errors
+    /// `Unavailable` when a source goes away, `Conflict` when another run committed meanwhile, `Config`.
+    /// A single table's error is in the report instead.
+    pub async fn extract(&self, run: &RunId, scope: &Scope) -> Result<Vec<ExtractReport>> {
+        let mut reports = Vec::new();
+        for (name, plan) in &self.plan.sources {
+            let extraction = Extraction {
+                name,
+                plan,
+                zone: self.landed.clone(),
+                run,
+                scope,
+                observer: self.observer.clone(),
+            };
+            match extraction.run().await {
+                Ok(report) => reports.push(report),
+                // A table that was asked for is in one of several sources.
+                Err(error) if self.is_elsewhere(&error) => {}
+                Err(error) => return Err(error.at(Stage::Extract)),
+            }
+        }
+        Ok(reports)
+    }
+
+    fn is_elsewhere(&self, error: &crate::Error) -> bool {
+        self.plan.sources.len() > 1
+            && matches!(
+                error.downcast_ref::<ExtractError>(),
+                Some(ExtractError::NoTable { .. })
+            )
+    }
+
+    /// Makes every table of every landing that is not transformed yet.
+    ///
+    /// # Errors
+    /// `Conflict` when another run committed meanwhile, `Unavailable` when a zone does not answer. A
+    /// single table's error is in the report instead.
+    pub async fn transform(&self, run: &RunId) -> Result<TransformReport> {
+        let mut report = TransformReport::default();
+        let (made, failures) = modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        report.failures = failures;
+        let mut by_source: BTreeMap<String, Vec<Made>> = BTreeMap::new();
+        for made in made {
+            by_source.entry(made.source.clone()).or_default().push(made);
+        }
+        for (source, tables) in by_source {
+            let mut transformation = Transformation {
+                source: &source,
+                landings: Landings::new(self.landed.clone(), &source),
+                tables,
+                reader: self.reader(),
+                run,
+                observer: self.observer.clone(),
+                at_once: std::thread::available_parallelism().map_or(2, usize::from),
+            };
+            transformation
+                .run(&mut report)
+                .await
+                .map_err(|error| error.at(Stage::Transform))?;
+        }
+        Ok(report)
+    }
+
+    /// Loads every processed landing that the warehouse does not have.
+    ///
+    /// # Errors
+    /// The warehouse's own; what was loaded before stays, landing by landing.
+    pub async fn load(&self, run: &RunId) -> Result<LoadReport> {
+        let mut report = LoadReport::default();
+        let loading = Loading {
+            zone: self.processed.clone(),
+            warehouse: self.warehouse.as_ref(),
+            run,
+            observer: self.observer.clone(),
+        };
+        loading
+            .run(&mut report)
+            .await
+            .map_err(|error| error.at(Stage::Load))?;
+        Ok(report)
+    }
+
+    /// Runs `stages` one after the other.
+    ///
+    /// # Errors
+    /// Those of the stages. A table's failure does not keep the later stages from the other tables.
+    pub async fn run(
+        &self,
+        run: &RunId,
+        started: DateTime<Utc>,
+        stages: &[Stage],
+        scope: &Scope,
+    ) -> Result<RunReport> {
+        let clock = Instant::now();
+        let mut report = RunReport {
+            run: run.clone(),
+            started,
+            elapsed: clock.elapsed(),
+            extract: Vec::new(),
+            transform: None,
+            load: None,
+        };
+        if stages.contains(&Stage::Extract) {
+            report.extract = self.extract(run, scope).await?;
+        }
+        if stages.contains(&Stage::Transform) {
+            report.transform = Some(self.transform(run).await?);
+        }
+        if stages.contains(&Stage::Load) {
+            report.load = Some(self.load(run).await?);
+        }
+        report.elapsed = clock.elapsed();
+        Ok(report)
+    }
+
+    /// What a run would do.
+    ///
+    /// # Errors
+    /// `Unavailable` when a source or a zone does not answer.
+    pub async fn plan(&self) -> Result<PlanReport> {
+        let mut report = PlanReport {
+            sources: Vec::new(),
+            transforms: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let mut tables = HashMap::new();
+        for (name, plan) in &self.plan.sources {
+            let landed = Landings::new(self.landed.clone(), name).newest().await?;
+            let found = survey::source(name, plan, landed.as_ref(), &mut report).await?;
+            tables.insert(name.clone(), found);
+        }
+        let (made, failures) = modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        for failure in failures {
+            let hint = failure
+                .hint
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
+            report
+                .warnings
+                .push(format!("{}: {}{hint}", failure.table, failure.message));
+        }
+        let processed = self.processed_log().newest().await?;
+        for table in self.plan.transforms.keys() {
+            let made = made.iter().find(|made| made.table == *table);
+            let landings = made.map(|made| Landings::new(self.landed.clone(), &made.source));
+            let planned = survey::transform(
+                &self.plan,
+                table,
+                made,
+                landings.as_ref(),
+                processed.as_ref(),
+            )
+            .await?;
+            report.transforms.push(planned);
+            if let Some(made) = made
+                && let Some(found) = tables.get(&made.source)
+            {
+                report.warnings.extend(survey::misfits(made, found));
+            }
+        }
+        Ok(report)
+    }
+
+    /// What the module of `table` makes of the first `rows` landed rows; nothing is written.
+    ///
+    /// # Errors
+    /// `Config` when there is no such transform or nothing has been landed, `Module` when it fails.
+    pub async fn preview(
+        &self,
+        table: &str,
+        rows: usize,
+    ) -> Result<(Vec<RecordBatch>, Vec<RejectReason>)> {
+        let made = modules::load_one(&self.plan, &self.registry, &self.sandbox, table).await?;
+        let landings = Landings::new(self.landed.clone(), &made.source);
+        preview::preview(&made, &landings, &self.reader(), rows).await
+    }
+
+    /// Checks every landed object and executes every transform again.
+    ///
+    /// # Errors
+    /// `Unavailable` when a zone does not answer. What differs is in the report instead.
+    pub async fn verify(&self) -> Result<VerifyReport> {
+        let verification = verify::Verification {
+            reader: self.reader(),
+            registry: &self.registry,
+            sandbox: &self.sandbox,
+            sources: self.plan.sources.keys().cloned().collect(),
+            observer: self.observer.clone(),
+            loaded: HashMap::new(),
+            report: VerifyReport::default(),
+        };
+        verification.run().await
+    }
+
+    /// Past runs, the newest first.
+    ///
+    /// # Errors
+    /// `Data` when a manifest is damaged, `Unavailable`.
+    pub async fn runs(&self) -> Result<Vec<RunSummary>> {
+        survey::runs(self.plan.sources.keys(), &self.landed, &self.processed).await
+    }
+
+    /// Runs a read-only query in the warehouse.
+    ///
+    /// # Errors
+    /// `Config` with the engine's message when the SQL is wrong.
+    pub async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream)> {
+        Ok(self.warehouse.query(sql).await?)
+    }
+
+    /// Puts the built-in modules into the modules zone and promotes those that are not; gives how many were.
+    ///
+    /// # Errors
+    /// `Module` when one does not load, `Unavailable` when the zone cannot be written.
+    pub async fn install(
+        &self,
+        modules: &[BuiltinModule],
+        who: &str,
+        when: DateTime<Utc>,
+    ) -> Result<usize> {
+        let promoter = Promoter {
+            who: who.to_owned(),
+            when,
+            why: "built into tidemill".to_owned(),
+        };
+        let mut promoted = 0;
+        for builtin in modules {
+            let component = bytes::Bytes::from_static(builtin.bytes);
+            let module =
+                modules::compile(&self.sandbox, component.clone(), bytes::Bytes::new()).await?;
+            self.registry
+                .push(&component, &[], module.description())
+                .await?;
+            if self.registry.active(&builtin.name).await?.is_none() {
+                self.registry
+                    .promote(&builtin.name, &builtin.version, &promoter)
+                    .await?;
+                promoted += 1;
+            }
+        }
+        Ok(promoted)
+    }
+
+    /// The modules in the modules zone, by name and version.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn modules(&self) -> Result<Vec<ModuleListing>> {
+        survey::modules(&self.registry).await
+    }
+
+    /// Whether everything that a run needs is in place.
+    ///
+    /// # Errors
+    /// None of what it looks at: that is in the checks.
+    pub async fn doctor(&self) -> Result<Vec<Check>> {
+        let mut checks = vec![
+            survey::zone("ingestion", &self.landed).await,
+            survey::zone("processed", &self.processed).await,
+        ];
+        for (name, plan) in &self.plan.sources {
+            checks.extend(survey::source_checks(name, plan).await);
+        }
+        checks.push(survey::warehouse(self.warehouse.as_ref()).await);
+        let (made, failures): (Vec<Made>, Vec<TableFailure>) =
+            modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        checks.extend(survey::module_checks(&made, &failures));
+        Ok(checks)
+    }
+
+    fn reader(&self) -> Reader {
+        Reader {
+            landed: self.landed.clone(),
+            processed: self.processed.clone(),
+        }
+    }
+
+    fn processed_log(&self) -> ManifestLog<ProcessedManifest> {
+        ManifestLog::new(self.processed.clone(), "")
+    }
+}
+
+/// The sandbox's limits with what the project file says of them.
+fn limits(plan: &LimitsPlan) -> Limits {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Limits {
+        memory_bytes: size(plan.memory_bytes),
+        session_time: plan.time,
+        output_rows: plan.output_rows,
+        output_bytes: plan.output_bytes,
+        log_lines: u32::try_from(plan.log_lines).unwrap_or(u32::MAX),
+        log_bytes: size(plan.log_bytes),
+        ..Limits::default()
+    }
+}
+
 /// A written object as a manifest names it.
-fn object(part: crate::zone::parquet::Part) -> crate::manifest::Object {
-    crate::manifest::Object {
+fn object(part: Part) -> Object {
+    Object {
         key: part.key,
         rows: part.rows,
         bytes: part.bytes,
@@ -22,16 +392,12 @@ fn object(part: crate::zone::parquet::Part) -> crate::manifest::Object {
 }
 
 /// A table's name as one part of a key. What is not a letter, a digit, `-` or `_` is percent-encoded, and so
-/// is a leading `_` or `.`, which tidemill's own folders begin with.
+/// is a leading `_`, with which tidemill's own folders begin.
 fn folder(table: &str) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     match table.strip_prefix('_') {
-        Some(rest) => format!(
-            "{}{}",
-            percent_encode(b"_", NON_ALPHANUMERIC),
-            utf8_percent_encode(rest, KEPT)
-        ),
+        Some(rest) => format!("%5F{}", utf8_percent_encode(rest, KEPT)),
         None => utf8_percent_encode(table, KEPT).to_string(),
     }
 }

@@ -154,20 +154,22 @@ impl Table {
     }
 }
 
-mod arrow_notation {
+pub(crate) mod arrow_notation {
     //! `DataType` as Arrow's own text, which it can also read.
 
     use arrow::datatypes::DataType;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         data_type: &DataType,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(data_type)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DataType, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<DataType, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }

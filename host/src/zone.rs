@@ -3,6 +3,7 @@
 //! An object is created once, whole, and never changed. Creating is conditional: of two hosts that
 //! create the same key, one is told [`ZoneError::Exists`]. That is the only lock there is.
 
+pub mod discard;
 pub mod local;
 pub mod log;
 #[cfg(test)]

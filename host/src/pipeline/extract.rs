@@ -26,7 +26,7 @@ use crate::zone::parquet::WRITER;
 
 /// What stops a table, or the whole landing, besides the errors of the rooms.
 #[derive(Debug, thiserror::Error)]
-pub enum ExtractError {
+pub(crate) enum ExtractError {
     /// A table that was asked for is not in the source, or the project leaves it out.
     #[error("the source `{source_name}` gives no table `{table}`")]
     NoTable {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::digest::Digest;
 /// Objects in a map.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryZone {
-    objects: Mutex<BTreeMap<String, Bytes>>,
+    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
     questions: AtomicU64,
     listings: AtomicU64,
 }
@@ -54,22 +54,17 @@ impl Zone for MemoryZone {
     }
 
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
-        let mut objects = self.objects();
-        if objects.contains_key(key) {
-            return Err(ZoneError::Exists {
-                object: Self::name(key),
-            });
-        }
-        let written = Written {
-            bytes: bytes.len() as u64,
-            sha256: Digest::of(&bytes),
-        };
-        objects.insert(key.to_owned(), bytes);
-        Ok(written)
+        let mut writer = self.writer(key).await?;
+        writer.write(bytes).await?;
+        writer.finish().await
     }
 
-    async fn writer(&self, _key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError> {
-        unreachable!("neither the log nor the registry writes piece by piece")
+    async fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError> {
+        Ok(Box::new(MemoryWriter {
+            objects: self.objects.clone(),
+            key: key.to_owned(),
+            bytes: Vec::new(),
+        }))
     }
 
     async fn read(&self, key: &str) -> Result<Bytes, ZoneError> {
@@ -105,5 +100,38 @@ impl Zone for MemoryZone {
     async fn delete(&self, key: &str) -> Result<(), ZoneError> {
         self.objects().remove(key);
         Ok(())
+    }
+}
+
+/// An object in the making.
+struct MemoryWriter {
+    objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    key: String,
+    bytes: Vec<u8>,
+}
+
+#[async_trait]
+impl ObjectWriter for MemoryWriter {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), ZoneError> {
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Written, ZoneError> {
+        let mut objects = self
+            .objects
+            .lock()
+            .expect("no test panics while it holds the lock");
+        if objects.contains_key(&self.key) {
+            return Err(ZoneError::Exists {
+                object: MemoryZone::name(&self.key),
+            });
+        }
+        let written = Written {
+            bytes: self.bytes.len() as u64,
+            sha256: Digest::of(&self.bytes),
+        };
+        objects.insert(self.key.clone(), self.bytes.into());
+        Ok(written)
     }
 }

@@ -1,0 +1,132 @@
+//! The modules of a project: what the project file asks for, resolved, verified, compiled.
+
+use std::sync::Arc;
+
+use super::report::TableFailure;
+use crate::config::Plan;
+use crate::error::{Classify, ErrorKind, Result};
+use crate::registry::Registry;
+use crate::run::Stage;
+use crate::sandbox::{Module, Sandbox};
+
+/// A warehouse table and the module that makes it.
+#[derive(Clone)]
+pub(super) struct Made {
+    /// The warehouse table.
+    pub(super) table: String,
+    /// The source its inputs come from.
+    pub(super) source: String,
+    /// The code.
+    pub(super) module: Module,
+}
+
+/// Why a module cannot make the table that the project file gives it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModuleError {
+    /// It makes another table.
+    #[error("the module {module} makes the table `{makes}`")]
+    OtherTable {
+        /// Name and version.
+        module: String,
+        /// What it makes.
+        makes: String,
+    },
+    /// The project has no such source, or several and the transform names none.
+    #[error("which source the inputs come from is not clear: {0}")]
+    Source(String),
+    /// The thread that compiled it ended without an answer.
+    #[error("compiling the module ended without an answer")]
+    Lost(#[source] tokio::task::JoinError),
+}
+
+impl Classify for ModuleError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::OtherTable { .. } | Self::Source(_) => ErrorKind::Config,
+            Self::Lost(_) => ErrorKind::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::OtherTable { makes, .. } => Some(format!(
+                "name the section of the project file [transform.{makes}]"
+            )),
+            Self::Source(_) => Some("set `source` in the transform's section".into()),
+            Self::Lost(_) => None,
+        }
+    }
+}
+
+/// Loads the module of every transform; one that cannot be loaded is a failure of its table alone.
+pub(super) async fn load(
+    plan: &Plan,
+    registry: &Registry,
+    sandbox: &Arc<Sandbox>,
+) -> (Vec<Made>, Vec<TableFailure>) {
+    let loading = plan
+        .transforms
+        .keys()
+        .map(|table| async move { (table, load_one(plan, registry, sandbox, table).await) });
+    let (mut made, mut failures) = (Vec::new(), Vec::new());
+    for (table, loaded) in futures::future::join_all(loading).await {
+        match loaded {
+            Ok(loaded) => made.push(loaded),
+            Err(error) => failures.push(TableFailure::new(table, Stage::Transform, &error)),
+        }
+    }
+    (made, failures)
+}
+
+/// Loads the module of one transform.
+///
+/// # Errors
+/// `Config` when the registry has none that fits, `Module` when it cannot be loaded, `Data` when its bytes
+/// are damaged.
+pub(super) async fn load_one(
+    plan: &Plan,
+    registry: &Registry,
+    sandbox: &Arc<Sandbox>,
+    table: &str,
+) -> Result<Made> {
+    let unknown = || ModuleError::Source(format!("the project file has no [transform.{table}]"));
+    let transform = plan.transforms.get(table).ok_or_else(unknown)?;
+    let source = source_of(plan, transform.source.as_deref())?;
+    let resolved = registry.resolve(&transform.module).await?;
+    let stored = registry.fetch(&resolved).await?;
+    let module = compile(sandbox, stored.component, stored.parameters).await?;
+    let makes = &module.description().output.table;
+    if makes != table {
+        let (module, makes) = (module.reference().to_string(), makes.clone());
+        return Err(ModuleError::OtherTable { module, makes }.into());
+    }
+    Ok(Made {
+        table: table.to_owned(),
+        source,
+        module,
+    })
+}
+
+/// Compiles a module off the async threads.
+pub(super) async fn compile(
+    sandbox: &Arc<Sandbox>,
+    component: bytes::Bytes,
+    parameters: bytes::Bytes,
+) -> Result<Module> {
+    let sandbox = sandbox.clone();
+    let module = tokio::task::spawn_blocking(move || sandbox.load(&component, &parameters))
+        .await
+        .map_err(ModuleError::Lost)??;
+    Ok(module)
+}
+
+fn source_of(plan: &Plan, named: Option<&str>) -> Result<String, ModuleError> {
+    let mut sources = plan.sources.keys();
+    match (named, sources.next(), sources.next()) {
+        (Some(name), ..) if plan.sources.contains_key(name) => Ok(name.to_owned()),
+        (Some(name), ..) => Err(ModuleError::Source(format!("there is no source `{name}`"))),
+        (None, Some(only), None) => Ok(only.clone()),
+        (None, None, _) => Err(ModuleError::Source("the project has none".into())),
+        (None, Some(_), Some(_)) => Err(ModuleError::Source("the project has several".into())),
+    }
+}

@@ -1,0 +1,433 @@
+//! Survey: what a run would do, what past runs did, and whether everything is in place. Nothing is written
+//! but the probe of a zone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::extract::taken;
+use super::inputs::{Landings, can_become};
+use super::modules::Made;
+use super::report::{
+    Check, LandedSummary, LandingSummary, ModuleListing, PlanReport, PlannedTable,
+    PlannedTransform, RunSummary, TableFailure, TransformSummary,
+};
+use super::transform::pending_landings;
+use super::window::{self, Asked};
+use crate::config::{Plan, SourcePlan};
+use crate::error::Result;
+use crate::manifest::{LandedTable, LandingManifest, ManifestLog, ProcessedManifest};
+use crate::registry::Registry;
+use crate::run::{RunId, Stage};
+use crate::source::{Discovered, Snapshot};
+use crate::table::{Fidelity, KeyOrigin, Table};
+use crate::zone::Zone;
+
+/// What a run would read from one source.
+///
+/// # Errors
+/// The source's own.
+pub(super) async fn source(
+    name: &str,
+    plan: &SourcePlan,
+    landed: Option<&LandingManifest>,
+    report: &mut PlanReport,
+) -> Result<Vec<Table>> {
+    let source = crate::source::open(plan.url.expose()?, &plan.options)?;
+    let snapshot = source.snapshot().await?;
+    let discovered = taken(plan, snapshot.tables().await?);
+    for found in &discovered {
+        let state = landed.and_then(|m| m.tables.get(&found.table.name));
+        report
+            .sources
+            .push(planned(name, plan, snapshot.as_ref(), found, state));
+        if found.table.key_origin == KeyOrigin::None {
+            report.warnings.push(format!(
+                "{} has no key: it is landed whole whenever it changed",
+                found.table.name
+            ));
+        }
+    }
+    for gone in landed.iter().flat_map(|m| m.tables.keys()) {
+        if plan.takes(gone.as_str()) && discovered.iter().all(|d| d.table.name != *gone) {
+            report.warnings.push(format!(
+                "{gone} was landed before and is no longer in {name}"
+            ));
+        }
+    }
+    Ok(discovered.into_iter().map(|d| d.table).collect())
+}
+
+fn planned(
+    name: &str,
+    plan: &SourcePlan,
+    snapshot: &dyn Snapshot,
+    found: &Discovered,
+    landed: Option<&LandedTable>,
+) -> PlannedTable {
+    let table = &found.table;
+    let asked = Asked {
+        compare: false,
+        interval: plan.reconcile,
+        now: snapshot.clock(),
+    };
+    let cursor = plan.cursor_of(table.name.as_str());
+    let as_text = table
+        .columns
+        .iter()
+        .filter_map(|column| match &column.fidelity {
+            Fidelity::Exact => None,
+            Fidelity::Text(reason) => Some((
+                column.name.clone(),
+                column.source_type.clone(),
+                reason.clone(),
+            )),
+        });
+    PlannedTable {
+        source: name.to_owned(),
+        table: table.name.as_str().to_owned(),
+        window: window::choose(table, landed, cursor, &asked, |previous| {
+            snapshot.changes_since(table, previous)
+        }),
+        key: table.key.clone(),
+        rows_estimate: found.rows_estimate,
+        as_text: as_text.collect(),
+        changed: changed(table, landed.map(|l| &l.table)),
+    }
+}
+
+/// What is new about a table since it was last landed.
+fn changed(now: &Table, before: Option<&Table>) -> Option<String> {
+    let Some(before) = before else {
+        return Some("new table".into());
+    };
+    let mut changes = Vec::new();
+    for column in &now.columns {
+        match before.column(&column.name) {
+            None => changes.push(format!("column {} added", column.name)),
+            Some(old) if old.source_type != column.source_type => changes.push(format!(
+                "column {} is {} and was {}",
+                column.name, column.source_type, old.source_type
+            )),
+            Some(old) if old.nullable != column.nullable => changes.push(format!(
+                "column {} is {}",
+                column.name,
+                if column.nullable {
+                    "NULL now"
+                } else {
+                    "NOT NULL now"
+                }
+            )),
+            Some(_) => {}
+        }
+    }
+    let gone = before
+        .columns
+        .iter()
+        .filter(|old| now.column(&old.name).is_none());
+    changes.extend(gone.map(|old| format!("column {} dropped", old.name)));
+    if before.key != now.key {
+        changes.push(format!(
+            "key is ({}) and was ({})",
+            now.key.join(", "),
+            before.key.join(", ")
+        ));
+    }
+    (!changes.is_empty()).then(|| changes.join(", "))
+}
+
+/// What a run would make of one table.
+///
+/// # Errors
+/// `Unavailable` when a zone does not answer.
+pub(super) async fn transform(
+    plan: &Plan,
+    table: &str,
+    made: Option<&Made>,
+    landings: Option<&Landings>,
+    processed: Option<&ProcessedManifest>,
+) -> Result<PlannedTransform> {
+    let requested = plan
+        .transforms
+        .get(table)
+        .map(|t| t.module.clone())
+        .unwrap_or_default();
+    let mut planned = PlannedTransform {
+        table: table.to_owned(),
+        requested,
+        module: made.map(|m| m.module.reference().clone()),
+        inputs: Vec::new(),
+        pending: 0,
+        changed: None,
+    };
+    let Some(made) = made else {
+        return Ok(planned);
+    };
+    planned.inputs = made
+        .module
+        .description()
+        .inputs
+        .iter()
+        .map(|input| {
+            let columns = input
+                .schema
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .collect();
+            (input.table.clone(), columns)
+        })
+        .collect();
+    if let Some(landings) = landings
+        && let Some(newest) = landings.newest().await?
+    {
+        let done = processed
+            .and_then(|m| m.through.get(table))
+            .map_or(0, |t| t.landing);
+        planned.pending = match pending_landings(landings, made, done, newest.sequence).await {
+            Ok(pending) => pending.len() as u64,
+            Err(error) if error.downcast_ref::<super::inputs::InputError>().is_some() => 0,
+            Err(error) => return Err(error),
+        };
+    }
+    planned.changed = change_of_module(made, processed);
+    Ok(planned)
+}
+
+fn change_of_module(made: &Made, processed: Option<&ProcessedManifest>) -> Option<String> {
+    let before = processed?.tables.get(&made.table)?;
+    let now = made.module.reference();
+    (before.module.digest != now.digest).then(|| format!("{} → {now}", before.module))
+}
+
+/// Where a module's inputs do not fit what the source has.
+pub(super) fn misfits(made: &Made, tables: &[Table]) -> Vec<String> {
+    let mut misfits = Vec::new();
+    for input in &made.module.description().inputs {
+        let Some(table) = tables.iter().find(|t| t.name.as_str() == input.table) else {
+            misfits.push(format!(
+                "{} reads {}, which the source does not give",
+                made.table, input.table
+            ));
+            continue;
+        };
+        for field in input.schema.fields() {
+            match table.column(field.name()) {
+                None if !field.is_nullable() => misfits.push(format!(
+                    "{} reads {}.{}, which is not there",
+                    made.table,
+                    input.table,
+                    field.name()
+                )),
+                Some(column) if !can_become(&column.data_type, field.data_type()) => {
+                    misfits.push(format!(
+                        "{} reads {}.{} as {}, and it is landed as {}",
+                        made.table,
+                        input.table,
+                        field.name(),
+                        field.data_type(),
+                        column.data_type
+                    ))
+                }
+                _ => {}
+            }
+        }
+    }
+    misfits
+}
+
+/// Past runs put together from the manifests, the newest first.
+///
+/// # Errors
+/// `Data` when a manifest is damaged, `Unavailable`.
+pub(super) async fn runs(
+    sources: impl Iterator<Item = &String>,
+    landed: &Arc<dyn Zone>,
+    processed: &Arc<dyn Zone>,
+) -> Result<Vec<RunSummary>> {
+    let mut runs: BTreeMap<RunId, RunSummary> = BTreeMap::new();
+    for source in sources {
+        let log = ManifestLog::<LandingManifest>::new(landed.clone(), source);
+        let newest = log.newest().await?.map_or(0, |m| m.sequence);
+        for sequence in 1..=newest {
+            let manifest = log.read(sequence).await?;
+            let run = summary(&mut runs, &manifest.run);
+            run.landings.push(landing_summary(manifest));
+        }
+    }
+    let log = ManifestLog::<ProcessedManifest>::new(processed.clone(), "");
+    let newest = log.newest().await?.map_or(0, |m| m.sequence);
+    for sequence in 1..=newest {
+        let manifest = log.read(sequence).await?;
+        let landing = manifest.landing;
+        let run = summary(&mut runs, &manifest.run);
+        let rows = |objects: &[crate::manifest::Object]| objects.iter().map(|o| o.rows).sum();
+        run.transforms.extend(
+            manifest
+                .tables
+                .into_iter()
+                .map(|(table, made)| TransformSummary {
+                    table,
+                    landing,
+                    rows_in: made.rows_in,
+                    rows_out: rows(&made.rows),
+                    rows_rejected: rows(&made.rejects),
+                    module: made.module,
+                }),
+        );
+    }
+    Ok(runs.into_values().rev().collect())
+}
+
+fn summary<'a>(runs: &'a mut BTreeMap<RunId, RunSummary>, run: &RunId) -> &'a mut RunSummary {
+    runs.entry(run.clone()).or_insert_with(|| RunSummary {
+        run: run.clone(),
+        landings: Vec::new(),
+        transforms: Vec::new(),
+    })
+}
+
+fn landing_summary(manifest: LandingManifest) -> LandingSummary {
+    let tables = manifest
+        .tables
+        .into_iter()
+        .filter_map(|(name, table)| {
+            Some(LandedSummary {
+                table: name.as_str().to_owned(),
+                window: table.window.clone()?,
+                rows_changed: table.changed_rows(),
+                rows_deleted: table.deleted_rows(),
+            })
+        })
+        .collect();
+    LandingSummary {
+        source: manifest.source,
+        landing: manifest.sequence,
+        logical_time: manifest.logical_time,
+        tables,
+    }
+}
+
+/// Whether a zone can be written and read.
+pub(super) async fn zone(name: &str, zone: &Arc<dyn Zone>) -> Check {
+    let key = format!("_doctor/{}", std::process::id());
+    let probe = async {
+        zone.create(&key, bytes::Bytes::from_static(b"probe"))
+            .await?;
+        let read = zone.read(&key).await;
+        zone.delete(&key).await?;
+        read
+    };
+    let name = format!("{name} zone");
+    match probe.await {
+        Ok(_) => passed(name, format!("{} can be written and read", zone.url())),
+        Err(error) => failed(name, &error.into()),
+    }
+}
+
+/// Whether a source answers, and how changes are found in each of its tables.
+pub(super) async fn source_checks(name: &str, plan: &SourcePlan) -> Vec<Check> {
+    let name = format!("source {name}");
+    let discovered = async {
+        let source = crate::source::open(plan.url.expose()?, &plan.options)?;
+        let target = source.target().to_owned();
+        let snapshot = source.snapshot().await?;
+        Ok((target, taken(plan, snapshot.tables().await?)))
+    };
+    match discovered.await {
+        Err(error) => vec![failed(name, &error)],
+        Ok((target, tables)) => {
+            let mut checks = vec![passed(
+                name.clone(),
+                format!("{target} answers and gives {} tables", tables.len()),
+            )];
+            checks.extend(tables.iter().filter_map(|found| {
+                let reason = found.changes.as_ref().err()?;
+                Some(passed(
+                    format!("{name}: {}", found.table.name),
+                    format!("every run compares the whole table, because {reason}"),
+                ))
+            }));
+            checks
+        }
+    }
+}
+
+/// Whether the warehouse answers.
+pub(super) async fn warehouse(warehouse: &dyn crate::warehouse::Warehouse) -> Check {
+    let name = "warehouse".to_owned();
+    match warehouse.ledger().await {
+        Ok(ledger) => passed(
+            name,
+            format!(
+                "{} answers and has {} loaded tables",
+                warehouse.target(),
+                ledger.through.len()
+            ),
+        ),
+        Err(error) => failed(name, &error.into()),
+    }
+}
+
+/// Whether the modules of the project can be loaded.
+pub(super) fn module_checks(made: &[Made], failures: &[TableFailure]) -> Vec<Check> {
+    let loaded = made.iter().map(|made| {
+        passed(
+            format!("module of {}", made.table),
+            format!("{} is compiled", made.module.reference()),
+        )
+    });
+    let broken = failures.iter().map(|failure| Check {
+        name: format!("module of {}", failure.table),
+        ok: false,
+        detail: failure.message.clone(),
+        hint: failure.hint.clone(),
+    });
+    loaded.chain(broken).collect()
+}
+
+fn passed(name: String, detail: String) -> Check {
+    Check {
+        name,
+        ok: true,
+        detail,
+        hint: None,
+    }
+}
+
+pub(super) fn failed(name: String, error: &crate::Error) -> Check {
+    let failure = TableFailure::new(&name, Stage::Extract, error);
+    Check {
+        name,
+        ok: false,
+        detail: failure.message,
+        hint: failure.hint,
+    }
+}
+
+/// The modules in the registry, by name and version.
+///
+/// # Errors
+/// `Data` when a record is damaged, `Unavailable`.
+pub(super) async fn modules(registry: &Registry) -> Result<Vec<ModuleListing>> {
+    let history = registry.history().await?;
+    let mut modules = Vec::new();
+    for name in registry.names().await? {
+        let active = history
+            .iter()
+            .rev()
+            .find(|promotion| promotion.name == name);
+        for version in registry.versions(&name).await? {
+            let stored = registry.read(&name, &version.to_string()).await?;
+            let module = stored.module();
+            let promotion = history.iter().rev().find(|p| p.module() == module);
+            modules.push(ModuleListing {
+                active: active.is_some_and(|active| active.module() == module),
+                promoted: promotion.map(|p| p.when),
+                by: promotion.map(|p| p.who.clone()),
+                bytes: stored.component.len() as u64,
+                module,
+            });
+        }
+    }
+    Ok(modules)
+}

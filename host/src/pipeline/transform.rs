@@ -1,0 +1,352 @@
+//! Transform: landings to processed manifests, through the modules.
+//!
+//! Landings are transformed one by one in their order, because a fact keeps every version. Within a
+//! landing the tables are made at the same time, as many as there are cores. A table whose module fails
+//! stays behind at that landing; the others go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{self, StreamExt as _};
+
+use super::execute::{Execution, Outcome};
+use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
+use super::modules::Made;
+use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
+use crate::contract::Delivery;
+use crate::digest::Digest;
+use crate::error::{ErrorKind, Result};
+use crate::manifest::{
+    CurrentRows, FORMAT, ManifestLog, ProcessedManifest, ProcessedTable, Through,
+};
+use crate::run::{RunId, Stage};
+use crate::sandbox::Reject;
+use crate::table::TableName;
+use crate::zone::parquet::{PartWriter, WRITER};
+
+/// Reasons of refused rows that a report shows.
+const REASONS: usize = 8;
+
+/// The transforms of one source in one run.
+pub(super) struct Transformation<'a> {
+    /// The source's name in the project file.
+    pub(super) source: &'a str,
+    /// Its landings.
+    pub(super) landings: Landings,
+    /// The tables that are made from it, with their modules.
+    pub(super) tables: Vec<Made>,
+    /// Both zones.
+    pub(super) reader: Reader,
+    /// The run.
+    pub(super) run: &'a RunId,
+    /// Told of progress.
+    pub(super) observer: Arc<dyn Observer>,
+    /// Tables made at the same time.
+    pub(super) at_once: usize,
+}
+
+impl Transformation<'_> {
+    /// Transforms every pending landing and commits a manifest for each.
+    ///
+    /// # Errors
+    /// `Conflict` when another run committed meanwhile, `Unavailable` when a zone does not answer.
+    pub(super) async fn run(&mut self, report: &mut TransformReport) -> Result<()> {
+        let log = ManifestLog::<ProcessedManifest>::new(self.reader.processed.clone(), "");
+        let mut newest = log.newest().await?;
+        let Some(through) = self.landings.newest().await?.map(|m| m.sequence) else {
+            return Ok(());
+        };
+        let mut pending = self.pending(newest.as_ref(), through, report).await?;
+        while let Some(landing) = pending.values().flatten().min().copied() {
+            let due: BTreeSet<String> = pending
+                .iter()
+                .filter(|(_, landings)| landings.contains(&landing))
+                .map(|(table, _)| table.clone())
+                .collect();
+            let mut manifest = self.manifest(landing, newest.as_ref()).await?;
+            let outcomes = self.make(&manifest, &due).await;
+            for (table, elapsed, outcome) in outcomes {
+                match outcome {
+                    Ok(outcome) => {
+                        report
+                            .tables
+                            .push(transformed(&table, landing, &outcome, elapsed));
+                        let source = self.source.to_owned();
+                        manifest
+                            .through
+                            .insert(table.clone(), Through { source, landing });
+                        manifest.tables.insert(table, outcome.table);
+                    }
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        return Err(error.at(Stage::Transform).on(table));
+                    }
+                    Err(error) => {
+                        pending.remove(&table);
+                        report
+                            .failures
+                            .push(TableFailure::new(table, Stage::Transform, &error));
+                    }
+                }
+            }
+            for landings in pending.values_mut() {
+                landings.remove(&landing);
+            }
+            if manifest.tables.is_empty() {
+                continue;
+            }
+            self.keep_current(&mut manifest).await?;
+            log.commit(&manifest).await?;
+            newest = Some(manifest);
+        }
+        Ok(())
+    }
+
+    /// By table, the landings that are to be transformed.
+    async fn pending(
+        &self,
+        newest: Option<&ProcessedManifest>,
+        through: u64,
+        report: &mut TransformReport,
+    ) -> Result<BTreeMap<String, BTreeSet<u64>>> {
+        let mut pending = BTreeMap::new();
+        for made in &self.tables {
+            let through_of = newest.and_then(|m| m.through.get(&made.table));
+            let done = through_of.map_or(0, |through| through.landing);
+            match pending_landings(&self.landings, made, done, through).await {
+                Ok(landings) => {
+                    pending.insert(made.table.clone(), landings);
+                }
+                Err(error) if error.downcast_ref::<InputError>().is_some() => report
+                    .failures
+                    .push(TableFailure::new(&made.table, Stage::Transform, &error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(pending)
+    }
+
+    async fn manifest(
+        &self,
+        landing: u64,
+        newest: Option<&ProcessedManifest>,
+    ) -> Result<ProcessedManifest> {
+        let landed = self.landings.get(landing).await?;
+        Ok(ProcessedManifest {
+            format: FORMAT,
+            sequence: newest.map_or(1, |m| m.sequence + 1),
+            run: self.run.clone(),
+            tidemill: env!("CARGO_PKG_VERSION").to_owned(),
+            writer: WRITER.to_owned(),
+            source: self.source.to_owned(),
+            landing,
+            landing_sha256: landed.1,
+            logical_time: landed.0.logical_time,
+            tables: BTreeMap::new(),
+            through: newest.map(|m| m.through.clone()).unwrap_or_default(),
+            current: newest.map(|m| m.current.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Makes the tables that are due, several at a time.
+    async fn make(
+        &self,
+        manifest: &ProcessedManifest,
+        due: &BTreeSet<String>,
+    ) -> Vec<(String, Duration, Result<Outcome>)> {
+        let due: Vec<&Made> = self
+            .tables
+            .iter()
+            .filter(|made| due.contains(&made.table))
+            .collect();
+        stream::iter(due)
+            .map(|made| async move {
+                let started = Instant::now();
+                self.observer.began(Stage::Transform, &made.table, None);
+                let outcome = self.make_one(manifest, made).await;
+                let said = match &outcome {
+                    Ok(outcome) => format!(
+                        "{} rows, {} rejected",
+                        outcome.rows_out(),
+                        outcome.rows_rejected()
+                    ),
+                    Err(error) => format!("failed: {error}"),
+                };
+                self.observer.ended(Stage::Transform, &made.table, &said);
+                (made.table.clone(), started.elapsed(), outcome)
+            })
+            .buffered(self.at_once.max(1))
+            .collect()
+            .await
+    }
+
+    async fn make_one(&self, manifest: &ProcessedManifest, made: &Made) -> Result<Outcome> {
+        let mut inputs = Vec::new();
+        let mut keys = Vec::new();
+        for input in &made.module.description().inputs {
+            let objects = self
+                .landings
+                .objects(
+                    &input.table,
+                    input.delivery,
+                    manifest.landing,
+                    &manifest.current,
+                )
+                .await?;
+            let state = self.landings.state(&input.table, manifest.landing).await?;
+            keys.push(state.map(|s| s.table.key).unwrap_or_default());
+            inputs.push(objects);
+        }
+        let execution = Execution {
+            module: made.module.clone(),
+            reader: self.reader.clone(),
+            inputs,
+            keys,
+            logical_time: manifest.logical_time,
+            landing_sha256: manifest.landing_sha256,
+            output: self.reader.processed.clone(),
+            prefix: format!(
+                "{}/{}/{}-{:010}",
+                super::folder(&made.table),
+                manifest.logical_time.format("%Y/%m/%d"),
+                self.run,
+                manifest.landing
+            ),
+            observer: self.observer.clone(),
+        };
+        execution.run().await
+    }
+
+    /// Keeps the live rows of those `current` inputs on which much has landed since they were last kept.
+    async fn keep_current(&self, manifest: &mut ProcessedManifest) -> Result<()> {
+        let tables: BTreeSet<&str> = self
+            .tables
+            .iter()
+            .flat_map(|made| &made.module.description().inputs)
+            .filter(|input| input.delivery == Delivery::Current)
+            .map(|input| input.table.as_str())
+            .collect();
+        for table in tables {
+            let Some(state) = self.landings.state(table, manifest.landing).await? else {
+                continue;
+            };
+            let objects = self
+                .landings
+                .objects(
+                    table,
+                    Delivery::Current,
+                    manifest.landing,
+                    &manifest.current,
+                )
+                .await?;
+            if !is_worth_keeping(&objects) {
+                continue;
+            }
+            let schema = state.table.schema();
+            let mut rows = self
+                .reader
+                .all_columns(&objects, &state.table.key, schema.clone())
+                .await?;
+            let prefix = format!(
+                "_current/{}/{}/{}-{:010}",
+                self.source,
+                super::folder(table),
+                self.run,
+                manifest.landing
+            );
+            let mut kept = PartWriter::new(self.reader.processed.clone(), prefix, schema);
+            while let Some(batch) = rows.next().await {
+                kept.write(&batch?).await?;
+            }
+            let rows = kept
+                .finish()
+                .await?
+                .into_iter()
+                .map(super::object)
+                .collect();
+            let landing = manifest.landing;
+            manifest
+                .current
+                .insert(TableName::new(table), CurrentRows { landing, rows });
+        }
+        Ok(())
+    }
+}
+
+/// The landings after `done` in which some input of the table changed.
+///
+/// # Errors
+/// `Config` when an input's table has never been landed.
+pub(super) async fn pending_landings(
+    landings: &Landings,
+    made: &Made,
+    done: u64,
+    through: u64,
+) -> Result<BTreeSet<u64>> {
+    let mut pending = BTreeSet::new();
+    for input in &made.module.description().inputs {
+        if landings.state(&input.table, through).await?.is_none() {
+            return Err(InputError::NotLanded(input.table.clone()).into());
+        }
+        pending.extend(landings.chain(&input.table, done, through).await?);
+    }
+    Ok(pending)
+}
+
+fn transformed(
+    table: &str,
+    landing: u64,
+    outcome: &Outcome,
+    elapsed: Duration,
+) -> TableTransformed {
+    TableTransformed {
+        table: table.to_owned(),
+        landing,
+        module: outcome.table.module.clone(),
+        rows_in: outcome.table.rows_in,
+        rows_out: outcome.rows_out(),
+        rows_retracted: outcome.rows_retracted(),
+        rows_rejected: outcome.rows_rejected(),
+        reasons: reasons(&outcome.rejects),
+        fuel: outcome.table.fuel,
+        elapsed,
+    }
+}
+
+/// The commonest reasons for which rows were refused, at most [`REASONS`].
+pub(super) fn reasons(rejects: &[Reject]) -> Vec<RejectReason> {
+    let mut by_code: BTreeMap<&str, RejectReason> = BTreeMap::new();
+    for reject in rejects {
+        by_code
+            .entry(&reject.code)
+            .or_insert_with(|| RejectReason {
+                code: reject.code.clone(),
+                message: reject.message.clone(),
+                rows: 0,
+            })
+            .rows += 1;
+    }
+    let mut reasons: Vec<RejectReason> = by_code.into_values().collect();
+    reasons.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.code.cmp(&b.code)));
+    reasons.truncate(REASONS);
+    reasons
+}
+
+/// What a table of this landing was made from, as one digest.
+pub(super) fn inputs_digest(table: &ProcessedTable, landing: &Digest) -> Digest {
+    let mut parts: Vec<Vec<u8>> = vec![
+        landing.as_bytes().to_vec(),
+        table.module.digest.as_bytes().to_vec(),
+    ];
+    for input in &table.inputs {
+        parts.push(input.table.as_str().as_bytes().to_vec());
+        parts.extend(input.base.iter().map(|o| o.sha256.as_bytes().to_vec()));
+        for landed in &input.landings {
+            parts.push(landed.landing.to_le_bytes().to_vec());
+            parts.extend(landed.changed.iter().map(|o| o.sha256.as_bytes().to_vec()));
+            parts.push(b"deleted".to_vec());
+            parts.extend(landed.deleted.iter().map(|o| o.sha256.as_bytes().to_vec()));
+        }
+    }
+    Digest::of_parts(parts.iter().map(Vec::as_slice))
+}
