@@ -9,6 +9,9 @@
 //! What changed since the last landing is decided by the pipeline; a source only says what it can tell
 //! ([`Snapshot::changes_since`]) and reads what it is asked for. Nothing here writes to a source.
 
+mod cursor;
+mod postgres;
+
 use std::pin::Pin;
 
 use arrow::record_batch::RecordBatch;
@@ -16,6 +19,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::Stream;
 
+use crate::connection::postgres::ConnectError;
 use crate::error::{Classify, ErrorKind};
 use crate::table::{Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Position, Watermark};
@@ -34,19 +38,13 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The server did not answer, refused, or went away.
+    /// There is no connection to the server.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// The server did not answer, or went away.
     #[error("cannot talk to {target}")]
     Unavailable {
         /// Host, port and database, or the file.
-        target: String,
-        /// The driver's error.
-        #[source]
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The login was refused.
-    #[error("{target} refused the login")]
-    Login {
-        /// Host, port, database and user.
         target: String,
         /// The driver's error.
         #[source]
@@ -68,6 +66,9 @@ pub enum SourceError {
     /// A table that was asked for is not there.
     #[error("there is no table `{0}` in the source")]
     NoTable(TableName),
+    /// A table was emptied or written anew between the snapshot and the reading of it.
+    #[error("the table `{0}` was truncated or rewritten while the snapshot was open")]
+    Rewritten(TableName),
     /// A value does not fit the type its column is declared with.
     #[error("column `{column}` holds {value}, which is not a {expected}")]
     Value {
@@ -91,10 +92,9 @@ pub enum SourceError {
 impl Classify for SourceError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } | Self::Login { .. } | Self::NoTable(_) | Self::Refused { .. } => {
-                ErrorKind::Config
-            }
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Connect(error) => error.kind(),
+            Self::Url { .. } | Self::NoTable(_) | Self::Refused { .. } => ErrorKind::Config,
+            Self::Unavailable { .. } | Self::Rewritten(_) => ErrorKind::Unavailable,
             Self::Value { .. } => ErrorKind::Data,
             Self::Protocol { .. } => ErrorKind::Bug,
         }
@@ -106,10 +106,11 @@ impl Classify for SourceError {
                 "write it as postgresql://user:password@host:5432/database or sqlite://path/to/file"
                     .into(),
             ),
+            Self::Connect(error) => error.hint(),
             Self::Unavailable { .. } => {
-                Some("check that the server runs and that host and port are right".into())
+                Some("run again; the cause says whether the server is down or only busy".into())
             }
-            Self::Login { .. } => Some("check user, password and database in the URL".into()),
+            Self::Rewritten(_) => Some("run again: the next snapshot sees the new rows".into()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::NoTable(_) => Some("list the tables with `tidemill discover`".into()),
             Self::Value { .. } => Some("correct the row in the source, or the column's type".into()),
@@ -227,6 +228,7 @@ pub trait Snapshot: Send + Sync {
 /// `Config` when the scheme is unknown or the URL is malformed. Nothing is contacted yet.
 pub fn open(url: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgresql" | "postgres") => Ok(Box::new(postgres::Postgres::open(url, options)?)),
         _ => Err(SourceError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither postgresql nor sqlite".into(),
@@ -237,7 +239,8 @@ pub fn open(url: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sourc
 /// What a source may use of the system it reads.
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
-    /// Connections at the same time.
+    /// Connections that read at the same time. PostgreSQL needs two more: one holds the snapshot, one
+    /// answers questions.
     pub connections: usize,
     /// Tables larger than this are read in several ranges at once.
     pub split_bytes: u64,

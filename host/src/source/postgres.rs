@@ -1,0 +1,71 @@
+//! PostgreSQL, version 13 or newer, as a source: binary COPY inside one exported snapshot.
+//!
+//! ```text
+//! snapshot  one leading connection exports it, the others follow it
+//! catalog   tables, columns, keys, statistics           types    which Arrow type each is landed as
+//! read      COPY, split by ctid, over several connections  copy  its bytes into batches, without I/O
+//! changes   whether transaction ids tell what changed
+//! ```
+//!
+//! Only SELECT and COPY TO are sent, in read-only transactions. No lock is taken that an INSERT, UPDATE or
+//! DELETE waits for; who wants to change a table's definition waits until the snapshot ends.
+
+mod catalog;
+mod changes;
+mod clock;
+mod copy;
+mod name;
+mod read;
+mod session;
+mod snapshot;
+mod types;
+
+use async_trait::async_trait;
+
+use self::session::Session;
+use self::snapshot::PostgresSnapshot;
+use super::{Discovered, Snapshot, Source, SourceError, SourceOptions};
+use crate::connection::postgres::{ConnectError, PgUrl};
+
+/// A PostgreSQL database, not contacted yet.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    url: PgUrl,
+    options: SourceOptions,
+}
+
+impl Postgres {
+    pub(super) fn open(url: &str, options: &SourceOptions) -> Result<Self, SourceError> {
+        Ok(Self {
+            url: PgUrl::parse(url)?,
+            options: options.clone(),
+        })
+    }
+}
+
+#[async_trait]
+impl Source for Postgres {
+    fn target(&self) -> &str {
+        self.url.target()
+    }
+
+    async fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
+        let (session, connection) = Session::lead(&self.url, self.options.snapshot_timeout).await?;
+        session.pin(&connection).await?;
+        let found = snapshot::discover(&session, &connection).await?;
+        connection.close().await;
+        Ok(found)
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, SourceError> {
+        Ok(Box::new(
+            PostgresSnapshot::take(&self.url, &self.options).await?,
+        ))
+    }
+}
+
+impl From<ConnectError> for SourceError {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}

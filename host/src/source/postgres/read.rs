@@ -1,0 +1,451 @@
+//! Reads a table: which COPY statements, over which connections, in which order their batches come.
+//!
+//! A large table is split into ranges of its blocks. The ranges are read at the same time and their batches
+//! are dealt out in turn, so that the order of rows is the same whenever the same snapshot is read with the
+//! same options. Rejected: whichever batch comes first, which is no faster once all connections are busy.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::super::{BatchStream, Selection, SourceError, SourceOptions};
+use super::catalog::{self, CatalogColumn};
+use super::copy::{CopyDecoder, CopyError};
+use super::name::{Relation, quote};
+use super::session::failed;
+use super::snapshot::Connections;
+use super::{changes, clock};
+use crate::connection::postgres::PgConnection;
+use crate::table::{Table, TableKind, TableName};
+
+/// Batches that one range may be ahead: one is decoded while another waits to be taken.
+const BATCHES_AHEAD: usize = 2;
+
+/// From this version on a range of `ctid` reads its blocks only; before, every range would scan the table.
+const CTID_RANGES: i32 = 140_000;
+
+/// What is asked of a table's storage. The file that the table has now is compared with the one it had when
+/// the snapshot was taken: a TRUNCATE, or an ALTER TABLE that writes the table anew, does not keep the rows
+/// that older snapshots should see, and such a table would read as empty.
+const STORAGE: &str = "
+WITH RECURSIVE tree(oid, root) AS (
+     SELECT c.oid, true
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = $1 AND c.relname = $2
+      UNION ALL
+     SELECT i.inhrelid, false
+       FROM tree
+       JOIN pg_catalog.pg_class parent ON parent.oid = tree.oid AND parent.relkind = 'p'
+       JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid)
+SELECT (SELECT tree.oid FROM tree WHERE tree.root),
+       pg_catalog.bool_or(pg_catalog.pg_relation_filenode(leaf.oid)
+                          IS DISTINCT FROM nullif(leaf.relfilenode, 0)),
+       pg_catalog.bool_and(am.amname IS NOT DISTINCT FROM 'heap')
+  FROM tree
+  JOIN pg_catalog.pg_class leaf ON leaf.oid = tree.oid AND leaf.relkind IN ('r', 'm', 'p', 'v', 'f')
+  LEFT JOIN pg_catalog.pg_am am ON am.oid = leaf.relam";
+
+const BLOCKS: &str = "
+SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass),
+       pg_catalog.current_setting('block_size')::pg_catalog.int8";
+
+/// A table as it is named in SQL.
+pub(super) struct Target {
+    name: TableName,
+    relation: Relation,
+    /// Whether rows of tables that inherit from it are left out: those are tables of their own.
+    only: bool,
+}
+
+/// What the server says of a table's storage.
+struct Storage {
+    oid: u32,
+    /// Whether rows lie in blocks that a range of `ctid` selects.
+    heap: bool,
+}
+
+impl Target {
+    pub(super) fn of(table: &Table) -> Result<Self, SourceError> {
+        let relation =
+            Relation::parse(&table.name).ok_or_else(|| SourceError::NoTable(table.name.clone()))?;
+        Ok(Self {
+            name: table.name.clone(),
+            relation,
+            only: table.kind == TableKind::Plain,
+        })
+    }
+
+    /// The table as SQL, behind FROM.
+    pub(super) fn sql(&self) -> String {
+        let only = if self.only { "ONLY " } else { "" };
+        format!("{only}{}", self.relation.sql())
+    }
+
+    /// "read table staff".
+    pub(super) fn action(&self, verb: &str) -> String {
+        format!("{verb} table {}", self.name)
+    }
+
+    /// Makes sure that the table still holds what the snapshot sees, and goes on to: the lock that any
+    /// SELECT takes is held until the snapshot ends.
+    pub(super) async fn guard(
+        &self,
+        connections: &Connections,
+        connection: &PgConnection,
+    ) -> Result<(), SourceError> {
+        self.storage(connections, connection).await.map(drop)
+    }
+
+    async fn storage(
+        &self,
+        connections: &Connections,
+        connection: &PgConnection,
+    ) -> Result<Storage, SourceError> {
+        let refused = |error: tokio_postgres::Error| match error.code() {
+            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
+                SourceError::NoTable(self.name.clone())
+            }
+            _ => failed(connections.target(), self.action("read"), error),
+        };
+        connection
+            .batch_execute(&format!("SELECT FROM {} LIMIT 0", self.sql()))
+            .await
+            .map_err(refused)?;
+        let row = connection
+            .query_one(STORAGE, &[&self.relation.schema, &self.relation.name])
+            .await
+            .map_err(refused)?;
+        let Some(oid) = row.try_get::<_, Option<u32>>(0).map_err(refused)? else {
+            return Err(SourceError::NoTable(self.name.clone()));
+        };
+        if row.try_get(1).map_err(refused)? {
+            return Err(SourceError::Rewritten(self.name.clone()));
+        }
+        Ok(Storage {
+            oid,
+            heap: row.try_get(2).map_err(refused)?,
+        })
+    }
+}
+
+/// Opens the stream of the rows of `table` that `selection` names.
+pub(super) async fn open(
+    connections: &Arc<Connections>,
+    options: &SourceOptions,
+    table: &Table,
+    selection: &Selection,
+) -> Result<BatchStream, SourceError> {
+    let target = Target::of(table)?;
+    let condition = match selection {
+        Selection::All => None,
+        Selection::SinceTransaction { xmin } => Some(changes::condition(*xmin)),
+        Selection::SinceCursor { column, from } => Some(clock::condition(column, from)?),
+    };
+    // A cursor may use an index, which ranges of blocks would rule out.
+    let splittable = table.kind == TableKind::Plain
+        && connections.session.version >= CTID_RANGES
+        && !matches!(selection, Selection::SinceCursor { .. });
+    let (columns, ranges) = connections
+        .question(async |connection| {
+            let storage = target.storage(connections, connection).await?;
+            let refused = |error| failed(connections.target(), target.action("read"), error);
+            let columns = catalog::columns_of(connection, storage.oid)
+                .await
+                .map_err(refused)?;
+            if !splittable || !storage.heap {
+                return Ok((columns, vec![Range::WHOLE]));
+            }
+            let row = connection
+                .query_one(BLOCKS, &[&storage.oid])
+                .await
+                .map_err(refused)?;
+            let bytes: i64 = row.try_get(0).map_err(refused)?;
+            let block: i64 = row.try_get(1).map_err(refused)?;
+            Ok((columns, split(bytes, block, options.split_bytes)))
+        })
+        .await?;
+    let select = selected(connections, table, &columns)?;
+    let statements = ranges
+        .iter()
+        .map(|range| statement(&select, &target.sql(), condition.as_deref(), *range))
+        .collect();
+    let plan = Arc::new(Plan {
+        connections: Arc::clone(connections),
+        target,
+        schema: table.schema(),
+    });
+    Ok(Interleaved::new(plan, statements, options.connections.max(1)).into_stream())
+}
+
+/// The select list: every column of `table` in its order, cast to text where that is how it is landed.
+fn selected(
+    connections: &Connections,
+    table: &Table,
+    columns: &[CatalogColumn],
+) -> Result<String, SourceError> {
+    let mut list = Vec::with_capacity(table.columns.len());
+    for wanted in &table.columns {
+        let found = columns
+            .iter()
+            .find(|c| c.column.name == wanted.name && c.column.data_type == wanted.data_type);
+        let Some(found) = found else {
+            return Err(SourceError::Refused {
+                target: connections.target().to_owned(),
+                action: format!("read table {}", table.name),
+                cause: format!(
+                    "it has no column `{}` of type {}",
+                    wanted.name, wanted.source_type
+                )
+                .into(),
+                hint: Some("the table changed since it was listed; list it again".into()),
+            });
+        };
+        let cast = if found.cast { "::pg_catalog.text" } else { "" };
+        list.push(format!("{}{cast}", quote(&wanted.name)));
+    }
+    Ok(list.join(", "))
+}
+
+fn statement(select: &str, from: &str, condition: Option<&str>, range: Range) -> String {
+    let conditions: Vec<String> = condition
+        .map(str::to_owned)
+        .into_iter()
+        .chain(range.conditions())
+        .collect();
+    let filter = if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    };
+    format!("COPY (SELECT {select} FROM {from}{filter}) TO STDOUT (FORMAT binary)")
+}
+
+/// A range of a table's blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    from: u64,
+    /// `None` is open: rows that were added after the size was asked for lie behind, and so might rows of
+    /// the snapshot if the size was asked of a file system that lags.
+    until: Option<u64>,
+}
+
+impl Range {
+    const WHOLE: Self = Self {
+        from: 0,
+        until: None,
+    };
+
+    fn conditions(self) -> impl Iterator<Item = String> {
+        let bound = |sign: &str, block: u64| format!("ctid {sign} '({block},0)'::pg_catalog.tid");
+        let from = (self.from > 0).then(|| bound(">=", self.from));
+        from.into_iter()
+            .chain(self.until.map(|until| bound("<", until)))
+    }
+}
+
+/// Ranges of about `split` bytes that together are the table.
+fn split(bytes: i64, block: i64, split: u64) -> Vec<Range> {
+    let bytes = u64::try_from(bytes).unwrap_or(0);
+    let block = u64::try_from(block).unwrap_or(0).max(1);
+    let blocks_each = (split / block).max(1);
+    let blocks = bytes.div_ceil(block);
+    let mut ranges: Vec<Range> = (0..blocks.div_ceil(blocks_each).max(1))
+        .map(|n| Range {
+            from: n * blocks_each,
+            until: Some((n + 1) * blocks_each),
+        })
+        .collect();
+    if let Some(last) = ranges.last_mut() {
+        last.until = None;
+    }
+    ranges
+}
+
+/// What the ranges of one table have in common.
+struct Plan {
+    connections: Arc<Connections>,
+    target: Target,
+    schema: SchemaRef,
+}
+
+/// A range that is being read.
+struct Part {
+    batches: mpsc::Receiver<RecordBatch>,
+    task: Task,
+}
+
+/// The task that reads a range; it ends with its owner.
+struct Task(JoinHandle<Result<(), SourceError>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The parts of a table, and whose turn it is.
+struct Interleaved {
+    plan: Arc<Plan>,
+    waiting: VecDeque<String>,
+    /// In the order of their turns: the first is asked next.
+    reading: VecDeque<Part>,
+}
+
+impl Interleaved {
+    fn new(plan: Arc<Plan>, statements: VecDeque<String>, at_once: usize) -> Self {
+        let mut parts = Self {
+            plan,
+            waiting: statements,
+            reading: VecDeque::new(),
+        };
+        for _ in 0..at_once {
+            parts.start();
+        }
+        parts
+    }
+
+    fn start(&mut self) {
+        if let Some(statement) = self.waiting.pop_front() {
+            let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+            let task = tokio::spawn(copy(Arc::clone(&self.plan), statement, sender));
+            self.reading.push_back(Part {
+                batches,
+                task: Task(task),
+            });
+        }
+    }
+
+    /// The next batch, in turn; `None` when all parts have ended.
+    async fn next(&mut self) -> Result<Option<RecordBatch>, SourceError> {
+        while let Some(mut part) = self.reading.pop_front() {
+            if let Some(batch) = part.batches.recv().await {
+                self.reading.push_back(part);
+                return Ok(Some(batch));
+            }
+            // The channel closes whatever the task came to; only the task says that it was the end.
+            match (&mut part.task.0).await {
+                Ok(end) => end?,
+                Err(error) => {
+                    return Err(SourceError::Protocol {
+                        target: self.plan.connections.target().to_owned(),
+                        reason: format!("its rows could not be decoded: {error}"),
+                    });
+                }
+            }
+            self.start();
+        }
+        Ok(None)
+    }
+
+    fn into_stream(self) -> BatchStream {
+        futures::stream::try_unfold(Some(self), |parts| async {
+            let Some(mut parts) = parts else {
+                return Ok(None);
+            };
+            let batch = parts.next().await?;
+            Ok(batch.map(|batch| (batch, Some(parts))))
+        })
+        .boxed()
+    }
+}
+
+/// Reads one range into `batches`. A receiver that is gone ends it.
+async fn copy(
+    plan: Arc<Plan>,
+    statement: String,
+    batches: mpsc::Sender<RecordBatch>,
+) -> Result<(), SourceError> {
+    let connections = &plan.connections;
+    let refused = |error| failed(connections.target(), plan.target.action("read"), error);
+    let misread = |error| misread(connections.target(), &plan.schema, error);
+    let reader = connections.reader().await?;
+    plan.target.guard(connections, &reader.connection).await?;
+    let mut bytes = std::pin::pin!(
+        reader
+            .connection
+            .copy_out(&statement)
+            .await
+            .map_err(refused)?
+    );
+    let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema)).map_err(misread)?;
+    while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
+        decoder.push(&fragment).map_err(misread)?;
+        while let Some(batch) = decoder.next_batch() {
+            if batches.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    if let Some(batch) = decoder.finish().map_err(misread)?
+        && batches.send(batch).await.is_err()
+    {
+        return Ok(());
+    }
+    connections.keep(reader);
+    Ok(())
+}
+
+fn misread(target: &str, schema: &SchemaRef, error: CopyError) -> SourceError {
+    match error {
+        CopyError::Format(reason) => SourceError::Protocol {
+            target: target.to_owned(),
+            reason,
+        },
+        CopyError::Value {
+            column,
+            value,
+            expected,
+        } => SourceError::Value {
+            column: schema
+                .fields()
+                .get(column)
+                .map_or_else(String::new, |field| field.name().clone()),
+            value,
+            expected,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_every_block_once_and_the_last_is_open() {
+        for (bytes, expected) in [
+            (0, vec![(0, None)]),
+            (8_192 * 4, vec![(0, None)]),
+            (8_192 * 4 + 1, vec![(0, Some(4)), (4, None)]),
+            (8_192 * 9, vec![(0, Some(4)), (4, Some(8)), (8, None)]),
+        ] {
+            let ranges: Vec<_> = split(bytes, 8_192, 8_192 * 4)
+                .iter()
+                .map(|range| (range.from, range.until))
+                .collect();
+            assert_eq!(ranges, expected, "{bytes} bytes");
+        }
+        assert_eq!(split(8_192 * 3, 8_192, 0).len(), 3);
+    }
+
+    #[test]
+    fn conditions_of_selection_and_range_are_joined() {
+        let range = Range {
+            from: 4,
+            until: Some(8),
+        };
+        assert_eq!(
+            statement("\"a\"", "ONLY \"public\".\"t\"", Some("x"), range),
+            "COPY (SELECT \"a\" FROM ONLY \"public\".\"t\" WHERE x AND ctid >= '(4,0)'::pg_catalog.tid \
+             AND ctid < '(8,0)'::pg_catalog.tid) TO STDOUT (FORMAT binary)"
+        );
+        assert_eq!(
+            statement("", "\"public\".\"t\"", None, Range::WHOLE),
+            "COPY (SELECT  FROM \"public\".\"t\") TO STDOUT (FORMAT binary)"
+        );
+    }
+}
