@@ -32,7 +32,7 @@ SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text,
               CASE WHEN bool_and(known)
                    THEN (sum(leaf.relpages + coalesce(toast.relpages, 0))
                          * current_setting('block_size')::int8)::float8 END AS bytes,
-              coalesce(bool_and(am.amname = 'heap'), true) AND NOT bool_or(leaf.relkind = 'f') AS versions
+              coalesce(bool_and(am.amname IS NOT DISTINCT FROM 'heap'), true) AS versions
          FROM tree
          JOIN pg_class leaf ON leaf.oid = tree.oid
          LEFT JOIN pg_class toast ON toast.oid = leaf.reltoastrelid

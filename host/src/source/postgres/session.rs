@@ -183,6 +183,12 @@ pub(super) fn failed(
 ) -> SourceError {
     let target = target.to_owned();
     let Some(code) = error.code() else {
+        let cause = std::error::Error::source(&error);
+        // Without an answer of the server it was the network, unless the driver could not read the answer.
+        if let Some(cause) = cause.filter(|cause| !cause.is::<std::io::Error>()) {
+            let reason = format!("{error}: {cause}");
+            return SourceError::Protocol { target, reason };
+        }
         return SourceError::Unavailable {
             target,
             cause: Box::new(error),

@@ -1,0 +1,294 @@
+//! Real PostgreSQL servers for tests: each in its own folder on its own port, gone with its owner.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, Weak};
+
+use tempfile::TempDir;
+use tokio_postgres::{Client, NoTls};
+
+/// Another process may take a free port before the server does.
+const ATTEMPTS: usize = 5;
+
+/// What every server of the tests is told: fast, quiet, and nothing moves unless a test moves it.
+const SETTINGS: &str = "
+listen_addresses = '127.0.0.1'
+fsync = off
+autovacuum = off
+shared_buffers = '16MB'
+max_connections = 60
+max_prepared_transactions = 5
+timezone = 'UTC'
+";
+
+/// A running server. Dropping it stops it and removes its folder.
+pub struct Server {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Server {
+    /// The server that the tests of one binary share; each makes a database of its own in it.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED
+            .lock()
+            .expect("no test fails while it starts a server");
+        if let Some(server) = shared.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start(""));
+        *shared = Arc::downgrade(&server);
+        server
+    }
+
+    /// A server of its own, with more lines for `postgresql.conf`.
+    pub fn start(settings: &str) -> Self {
+        Self::prepare(settings, |folder| {
+            run(
+                "initdb",
+                folder,
+                [
+                    "-D",
+                    path(&data(folder)),
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "--no-sync",
+                    "-E",
+                    "UTF8",
+                    "--locale=C.UTF-8",
+                ],
+            );
+        })
+    }
+
+    /// A hot standby that follows `self`.
+    pub fn standby(&self) -> Self {
+        Self::prepare("", |folder| {
+            run(
+                "pg_basebackup",
+                folder,
+                [
+                    "-D",
+                    path(&data(folder)),
+                    "-R",
+                    "-X",
+                    "stream",
+                    "-c",
+                    "fast",
+                    "--no-sync",
+                    "-d",
+                    &self.url("postgres"),
+                ],
+            );
+        })
+    }
+
+    fn prepare(settings: &str, fill: impl Fn(&Path)) -> Self {
+        let folder = folder();
+        fill(folder.path());
+        append(&data(folder.path()).join("postgresql.conf"), SETTINGS);
+        append(&data(folder.path()).join("postgresql.conf"), settings);
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            if launch(folder.path(), port) {
+                return Self { folder, port };
+            }
+        }
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("the server does not start:\n{log}");
+    }
+
+    /// Stops it without a word to its clients and starts it again, with more lines for `postgresql.conf`.
+    pub fn restart(&self, settings: &str) {
+        stop(self.folder.path());
+        append(&self.data().join("postgresql.conf"), settings);
+        assert!(launch(self.folder.path(), self.port), "it started before");
+    }
+
+    /// Sets the id of the next transaction, as years of writing would.
+    pub fn skip_to_transaction(&self, id: u64) {
+        let folder = self.folder.path();
+        run(
+            "pg_ctl",
+            folder,
+            ["-D", path(&self.data()), "-m", "fast", "-s", "stop"],
+        );
+        let id = id & u64::from(u32::MAX);
+        run(
+            "pg_resetwal",
+            folder,
+            ["-x", &id.to_string(), "-D", path(&self.data())],
+        );
+        // The server expects the commit log of the ids that it never gave out: a zeroed segment.
+        let segment = format!("{:04X}", id / (8_192 * 4 * 32));
+        let file = self.data().join("pg_xact").join(segment);
+        if !file.exists() {
+            std::fs::write(&file, vec![0; 8_192 * 32]).expect("the folder is ours");
+            hand_over(&file, 0o600);
+        }
+        assert!(launch(folder, self.port), "it started before");
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        data(self.folder.path())
+    }
+
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgresql://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    /// A session in `database`.
+    pub async fn client(&self, database: &str) -> Client {
+        let config = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let mut config: tokio_postgres::Config = config.parse().expect("it is well formed");
+        let (client, connection) = config
+            .dbname(database)
+            .connect(NoTls)
+            .await
+            .expect("the server runs");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// A new, empty database and a session in it.
+    pub async fn database(&self, name: &str) -> Client {
+        let client = self.client("postgres").await;
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("the name is new");
+        self.client(name).await
+    }
+
+    /// Writes a file of the server's into its data folder, readable by it alone.
+    pub fn write(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        std::fs::write(&file, text).expect("the folder is ours");
+        hand_over(&file, 0o600);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        stop(self.folder.path());
+    }
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("there is room for temporary files");
+    hand_over(folder.path(), 0o700);
+    folder
+}
+
+fn append(file: &Path, text: &str) {
+    let mut content = std::fs::read_to_string(file).expect("the server made it");
+    content.push_str(text);
+    std::fs::write(file, content).expect("the folder is ours");
+}
+
+fn launch(folder: &Path, port: u16) -> bool {
+    let options = format!("-p {port} -k {}", path(folder));
+    let output = program("pg_ctl", folder)
+        .args(["-D", path(&data(folder)), "-w", "-s"])
+        .args(["-l", path(&folder.join("log")), "-o", &options, "start"])
+        .output()
+        .expect("initdb was there");
+    output.status.success()
+}
+
+fn stop(folder: &Path) {
+    // pg_ctl finds the process by the id in the folder. Immediate: nothing is worth a checkpoint here.
+    let _ = program("pg_ctl", folder)
+        .args(["-D", path(&data(folder)), "-m", "immediate", "-s", "stop"])
+        .output();
+}
+
+fn run(name: &str, folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+    let output: Output = program(name, folder)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{name} cannot be run: {error}; run `cargo x test`"));
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} failed: {talk}");
+}
+
+/// A program of PostgreSQL's. As root it runs as the user `postgres`, because the server refuses root.
+fn program(name: &str, folder: &Path) -> Command {
+    let program = binaries().join(name);
+    let mut command = if is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir(folder);
+    command
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests have no project file to take it from"
+)]
+fn binaries() -> PathBuf {
+    if let Ok(folder) = std::env::var("TIDEMILL_PG_BIN") {
+        return folder.into();
+    }
+    let newest = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists())
+        .max();
+    newest.expect("there is no PostgreSQL server to test with; run the tests with `cargo x test`")
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Gives a file to the user that the server runs as.
+fn hand_over(file: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    if is_root() {
+        let id = |flag: &str| -> u32 {
+            let output = Command::new("id")
+                .args([flag, "postgres"])
+                .output()
+                .expect("id is part of the system");
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.trim().parse().expect("there is a user postgres")
+        };
+        chown(file, Some(id("-u")), Some(id("-g"))).expect("root may");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
+}
