@@ -6,6 +6,9 @@
 //! query  ──▶ batches
 //! ```
 
+mod copy;
+pub mod postgres;
+
 use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
@@ -226,6 +229,9 @@ pub fn open(
     base: &std::path::Path,
 ) -> Result<Box<dyn Warehouse>, WarehouseError> {
     match url.split_once("://") {
+        Some(("postgresql" | "postgres", _)) => {
+            Ok(Box::new(postgres::PostgresWarehouse::new(url, schema)?))
+        }
         _ => Err(WarehouseError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither delta nor postgresql".into(),
