@@ -35,6 +35,10 @@ use bookkeeping::Bookkeeping;
 use loading::Loading;
 use staging::Server;
 
+/// Lets the server look, while it works on a statement, whether we are still there. A host that is killed
+/// would otherwise keep its lock for as long as its last statement takes.
+const NOTICE_OUR_END: &str = "SET client_connection_check_interval = '1s'";
+
 /// A schema of a PostgreSQL database that rows are loaded into.
 #[derive(Debug)]
 pub struct PostgresWarehouse {
@@ -72,9 +76,15 @@ impl PostgresWarehouse {
     }
 
     async fn connect(&self) -> Result<PgConnection, WarehouseError> {
-        postgres::connect(&self.url)
+        let connection = postgres::connect(&self.url)
             .await
-            .map_err(|error| failure::no_connection(self.url.target(), error))
+            .map_err(|error| failure::no_connection(self.url.target(), error))?;
+        // Servers before 14, and some systems, cannot: there a statement runs to its end. An error that is
+        // not about the setting comes back with the next statement.
+        if let Err(error) = connection.batch_execute(NOTICE_OUR_END).await {
+            tracing::debug!(%error, "the server does not watch its connections");
+        }
+        Ok(connection)
     }
 
     fn books<'a>(&'a self, connection: &'a PgConnection) -> Bookkeeping<'a> {

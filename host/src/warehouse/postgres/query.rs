@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use futures::stream::Fuse;
 use futures::{StreamExt, stream};
 use tokio_postgres::{Column, Row, RowStream};
 
@@ -63,7 +64,7 @@ pub(super) async fn run(
     let answer = Answer {
         _connection: connection,
         server: server.to_owned(),
-        rows: Box::pin(rows),
+        rows: Box::pin(rows.fuse()),
         schema: schema.clone(),
         columns,
     };
@@ -122,7 +123,7 @@ fn with_text(sql: &str, columns: &[Column]) -> String {
 struct Answer {
     _connection: PgConnection,
     server: String,
-    rows: Pin<Box<RowStream>>,
+    rows: Pin<Box<Fuse<RowStream>>>,
     schema: SchemaRef,
     columns: Vec<Cells>,
 }
