@@ -2,30 +2,70 @@
 
 #[path = "support/landing.rs"]
 mod landing;
-#[path = "support/postgres_server.rs"]
-mod postgres_server;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each binary of tests uses its part of it"
+)]
+mod support;
 
 use std::error::Error as _;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
+use bytes::BytesMut;
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt, stream};
 use landing::{
     OrderRow, keys, landing, logical_time, orders, query, rows, stream, table, table_of,
 };
-use postgres_server::{client, database};
+use support::Server;
 use tidemill::ErrorKind;
+use tidemill::connection::postgres::{PgConnection, PgUrl, connect};
 use tidemill::contract::LoadMode::{self, AppendVersions, Overwrite, Scd2, Upsert};
 use tidemill::error::Classify;
 use tidemill::warehouse::postgres::PostgresWarehouse;
 use tidemill::warehouse::{TableLoad, TableLoaded, Warehouse, WarehouseError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// A database of one test, in the server that all of them share: its URL.
+struct Database {
+    url: String,
+    /// The server stops with its last user.
+    _server: Arc<Server>,
+}
+
+impl Deref for Database {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.url
+    }
+}
+
+async fn database() -> Database {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let server = Server::shared();
+    let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
+    server.database(&name).await;
+    Database {
+        url: server.url(&name),
+        _server: server,
+    }
+}
+
+/// A connection beside the code under test.
+async fn client(url: &str) -> PgConnection {
+    let url = PgUrl::parse(url).expect("a URL of the tests");
+    connect(&url).await.expect("the tests' server answers")
+}
 
 fn warehouse(url: &str) -> PostgresWarehouse {
     PostgresWarehouse::new(url, "star").expect("a URL of the tests")
@@ -959,33 +999,32 @@ async fn cut_at_commit(url: &str) -> String {
         .expect("host and port")
         .to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("its number").port();
+    let detour = listener.local_addr().expect("its address").to_string();
+    let url = url.replace(&address, &detour);
     tokio::spawn(async move {
         let (mut near, _) = listener.accept().await.expect("the load connects");
         let mut far = TcpStream::connect(&address).await.expect("the server");
-        let (mut sent, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+        let (mut sent, mut answered) = (BytesMut::new(), BytesMut::new());
         loop {
             tokio::select! {
-                read = near.read(&mut sent) => {
-                    let sent = &sent[..read.expect("the load sends")];
-                    far.write_all(sent).await.expect("the server reads");
-                    if sent.windows(7).any(|bytes| bytes == b"COMMIT\0") {
+                read = near.read_buf(&mut sent) => {
+                    read.expect("the load sends");
+                    let commit = sent.windows(7).any(|bytes| bytes == b"COMMIT\0");
+                    far.write_all(&sent.split()).await.expect("the server reads");
+                    if commit {
                         // The server has answered, so it has committed. The answer goes no further.
-                        let _ = far.read(&mut answered).await.expect("the server commits");
+                        far.read_buf(&mut answered).await.expect("the server commits");
                         return;
                     }
                 }
-                read = far.read(&mut answered) => {
-                    let answered = &answered[..read.expect("the server answers")];
-                    near.write_all(answered).await.expect("the load reads");
+                read = far.read_buf(&mut answered) => {
+                    read.expect("the server answers");
+                    near.write_all(&answered.split()).await.expect("the load reads");
                 }
             }
         }
     });
-    url.replace(
-        &url[..url.rfind('/').expect("a database")],
-        &format!("postgresql://postgres@127.0.0.1:{port}"),
-    ) + "?sslmode=disable"
+    url
 }
 
 #[tokio::test]
@@ -1189,8 +1228,12 @@ async fn nobody_listening_is_unavailable_and_a_wrong_login_is_not() {
     let nobody = warehouse(&format!("postgresql://postgres@127.0.0.1:{port}/x"));
     let error = nobody.ledger().await.expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    let url = database().await.replace("postgres@", "stranger@");
-    let error = warehouse(&url).ledger().await.expect_err("no such user");
+    let url = database().await;
+    let stranger = url.replace("postgres@", "stranger@");
+    let error = warehouse(&stranger)
+        .ledger()
+        .await
+        .expect_err("no such user");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(chain(&error).contains("stranger"), "{}", chain(&error));
 }

@@ -213,7 +213,7 @@ impl Loading<'_> {
                 self.execute(&statement, format!("make the table {name}"))
                     .await?;
             }
-            if absent(&table) {
+            if absent(table) {
                 // Records of a table that was dropped would make the new one look loaded.
                 let recorded = async {
                     self.books.forget_table(name).await?;

@@ -438,17 +438,20 @@ impl Draft {
         columns: &[catalog::Column],
         target: &Target,
     ) -> Result<Vec<String>, WarehouseError> {
-        let unfilled = columns.iter().filter(|column| {
-            let name = column.name.as_str();
-            column.not_null
-                && !column.filled
-                && !column.generated
-                && !target.columns.iter().any(|loaded| loaded.name == name)
-                && !(standing == Standing::Ours && name.starts_with(PROVENANCE_PREFIX))
-                && !(self.mode == LoadMode::Scd2
-                    && VALIDITY.iter().any(|(validity, _)| *validity == name))
-        });
-        let names: Vec<String> = unfilled.map(|column| column.name.clone()).collect();
+        let ours = standing == Standing::Ours;
+        let scd2 = self.mode == LoadMode::Scd2;
+        // Whether we fill the column, though it is not in the rows.
+        let added = |name: &str| {
+            (ours && name.starts_with(PROVENANCE_PREFIX))
+                || (scd2 && VALIDITY.iter().any(|(validity, _)| *validity == name))
+        };
+        let loaded = |name: &str| target.columns.iter().any(|column| column.name == name);
+        let names: Vec<String> = columns
+            .iter()
+            .filter(|column| column.not_null && !column.filled && !column.generated)
+            .map(|column| column.name.clone())
+            .filter(|name| !added(name) && !loaded(name))
+            .collect();
         match (standing, names.first()) {
             (Standing::Provided, Some(name)) => Err(self.problem(format!(
                 "has the column {}, which must have a value, and the rows have none for it",
