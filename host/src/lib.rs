@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod contract;
+pub mod demo;
 pub mod digest;
 pub mod error;
 pub mod export;
