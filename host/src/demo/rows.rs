@@ -15,7 +15,7 @@ pub use table::{Kind, Table};
 pub use values::Value;
 
 /// How totesys writes a timestamp as text.
-pub(super) const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.3f";
+const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.3f";
 
 /// An amount in hundredths of the currency: `numeric(10,2)` without a float in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

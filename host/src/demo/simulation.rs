@@ -222,9 +222,9 @@ mod tests {
             let mut resumed = Simulation::resume(&url(&read_again), options(&[]))
                 .await
                 .expect("it is totesys");
-            assert_eq!(resumed.next_day().await.expect("a day passes"), day);
+            assert!(resumed.next_day().await.expect("a day passes") == day);
         }
-        assert_eq!(dump(&kept), dump(&read_again));
+        assert!(dump(&kept) == dump(&read_again));
     }
 
     #[tokio::test]

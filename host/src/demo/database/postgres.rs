@@ -264,11 +264,12 @@ impl Database for Postgres {
             let condition = remembered_rows(table, stride);
             rows.extend(self.select(table, &format!("WHERE {condition}")).await?);
         }
-        // What is entered after hours may bear a date of the future.
+        // What is entered after hours may bear a date of the future. Without `t.` the order would be that
+        // of the column selected, which is text.
         let newest = self
             .select(
                 Table::Transaction,
-                "WHERE created_at::time < '18:00' ORDER BY transaction_id DESC LIMIT 1",
+                "t WHERE created_at::time < '18:00' ORDER BY t.transaction_id DESC LIMIT 1",
             )
             .await?;
         Ok(memory(highest, rows, newest.into_iter().next()))

@@ -6,9 +6,11 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use super::{
     Address, Cents, Counterparty, Currency, DateText, Department, Design, Payment, PaymentType,
-    PurchaseOrder, Row, SalesOrder, Staff, Stamps, TIME_FORMAT, Table, Transaction,
-    TransactionType,
+    PurchaseOrder, Row, SalesOrder, Staff, Stamps, Table, Transaction, TransactionType,
 };
+
+/// How databases write a timestamp: PostgreSQL leaves out the zeros at the end.
+const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
 
 /// A row that is not one of totesys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -297,6 +299,27 @@ mod tests {
     fn money_is_read_however_short_it_is_written() {
         let read = ["3", "3.1", "3.10", "-0.05"].map(|text| text.parse::<Cents>().map(|c| c.0));
         assert_eq!(read, [Ok(300), Ok(310), Ok(310), Ok(-5)]);
+    }
+
+    #[test]
+    fn times_are_read_with_and_without_the_zeros_at_the_end() {
+        let read = |text: &str| {
+            let values = ["1", "GBP", text, text].map(|text| Some(text.to_owned()));
+            let row = Row::parse(Table::Currency, &values).expect(text);
+            row.values().last().map(ToString::to_string)
+        };
+        assert_eq!(
+            read("2022-11-03 14:20:51").as_deref(),
+            Some("2022-11-03 14:20:51.000")
+        );
+        assert_eq!(
+            read("2022-11-03 14:20:51.56").as_deref(),
+            Some("2022-11-03 14:20:51.560")
+        );
+        assert_eq!(
+            read("2022-11-03 14:20:51.560").as_deref(),
+            Some("2022-11-03 14:20:51.560")
+        );
     }
 
     #[test]
