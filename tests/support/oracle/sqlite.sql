@@ -1,0 +1,74 @@
+-- The star as totesys itself implies it, in SQLite's SQL. One statement per table, each after its name; the
+-- first column is the key. A row that the star's NOT NULLs forbid, or whose dates are none, is left out.
+
+-- dim_staff
+SELECT s.staff_id, s.first_name, s.last_name, d.department_name, d.location, s.email_address
+FROM staff s LEFT JOIN department d ON d.department_id = s.department_id
+WHERE d.department_name IS NOT NULL AND d.location IS NOT NULL;
+
+-- dim_location
+SELECT address_id AS location_id, address_line_1, address_line_2, district, city, postal_code, country, phone
+FROM address;
+
+-- dim_currency
+SELECT c.currency_id, c.currency_code, iso.currency_name
+FROM currency c
+JOIN (SELECT column1 AS currency_code, column2 AS currency_name
+      FROM (VALUES ('GBP', 'Pound Sterling'), ('USD', 'US Dollar'), ('EUR', 'Euro'), ('CHF', 'Swiss Franc'),
+                   ('SEK', 'Swedish Krona'), ('DKK', 'Danish Krone'), ('PLN', 'Zloty'), ('JPY', 'Yen'),
+                   ('CAD', 'Canadian Dollar'))) iso
+  ON iso.currency_code = c.currency_code;
+
+-- dim_design
+SELECT design_id, design_name, file_location, file_name FROM design;
+
+-- dim_counterparty
+SELECT c.counterparty_id, c.counterparty_legal_name,
+       a.address_line_1 AS counterparty_legal_address_line_1,
+       a.address_line_2 AS counterparty_legal_address_line_2,
+       a.district AS counterparty_legal_district,
+       a.city AS counterparty_legal_city,
+       a.postal_code AS counterparty_legal_postal_code,
+       a.country AS counterparty_legal_country,
+       a.phone AS counterparty_legal_phone_number
+FROM counterparty c JOIN address a ON a.address_id = c.legal_address_id;
+
+-- dim_payment_type
+SELECT payment_type_id, payment_type_name AS payment_type_name FROM payment_type;
+
+-- dim_transaction
+SELECT transaction_id, transaction_type AS transaction_type, sales_order_id, purchase_order_id
+FROM "transaction";
+
+-- fact_sales_order
+SELECT sales_order_id, date(created_at) AS created_date,
+       rtrim(rtrim(substr(created_at, 12), '0'), '.') AS created_time,
+       date(last_updated) AS last_updated_date,
+       rtrim(rtrim(substr(last_updated, 12), '0'), '.') AS last_updated_time,
+       staff_id AS sales_staff_id, counterparty_id, units_sold,
+       printf('%.2f', unit_price) AS unit_price, currency_id, design_id,
+       agreed_payment_date, agreed_delivery_date, agreed_delivery_location_id
+FROM sales_order
+WHERE date(agreed_delivery_date) = agreed_delivery_date AND date(agreed_payment_date) = agreed_payment_date;
+
+-- fact_purchase_orders
+SELECT purchase_order_id, date(created_at) AS created_date,
+       rtrim(rtrim(substr(created_at, 12), '0'), '.') AS created_time,
+       date(last_updated) AS last_updated_date,
+       rtrim(rtrim(substr(last_updated, 12), '0'), '.') AS last_updated_time,
+       staff_id, counterparty_id, item_code, item_quantity,
+       printf('%.2f', item_unit_price) AS item_unit_price, currency_id,
+       agreed_delivery_date, agreed_payment_date, agreed_delivery_location_id
+FROM purchase_order
+WHERE date(agreed_delivery_date) = agreed_delivery_date AND date(agreed_payment_date) = agreed_payment_date;
+
+-- fact_payment
+SELECT payment_id, date(created_at) AS created_date,
+       rtrim(rtrim(substr(created_at, 12), '0'), '.') AS created_time,
+       date(last_updated) AS last_updated_date,
+       rtrim(rtrim(substr(last_updated, 12), '0'), '.') AS last_updated_time,
+       transaction_id, counterparty_id,
+       printf('%.2f', payment_amount) AS payment_amount, currency_id, payment_type_id,
+       CASE paid WHEN 1 THEN 'true' WHEN 0 THEN 'false' END AS paid, payment_date
+FROM payment
+WHERE date(payment_date) = payment_date;
