@@ -209,13 +209,7 @@ fn say(answer: Answer, output: Output) -> crate::Result<Exit> {
     let mut out = std::io::stdout().lock();
     let text = match output {
         Output::Text => answer.text,
-        Output::Json => answer
-            .json
-            .map(|json| {
-                json + "
-"
-            })
-            .unwrap_or_default(),
+        Output::Json => answer.json.map(|json| json + "\n").unwrap_or_default(),
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {

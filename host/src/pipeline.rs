@@ -340,10 +340,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// None of what it looks at: that is in the checks.
-    pub async fn doctor(&self) -> Result<Vec<Check>> {
+    pub async fn doctor(&self, run: &RunId) -> Result<Vec<Check>> {
         let mut checks = vec![
-            survey::zone("ingestion", &self.landed).await,
-            survey::zone("processed", &self.processed).await,
+            survey::zone("ingestion", &self.landed, run).await,
+            survey::zone("processed", &self.processed, run).await,
         ];
         for (name, plan) in &self.plan.sources {
             checks.extend(survey::source_checks(name, plan).await);

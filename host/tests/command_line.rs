@@ -261,3 +261,43 @@ fn colours_are_for_terminals_or_on_demand() {
     assert!(coloured("doctor --color always", &[("NO_COLOR", "1")]));
     assert!(!coloured("doctor --color never", &[]));
 }
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+fn signal(name: &str, child: &std::process::Child) {
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status()
+        .expect("kill is there");
+    assert!(sent.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn serve_goes_on_after_a_run_and_stops_on_sigterm() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Stdio;
+
+    let folder = project("[serve]\nlisten = \"none\"\n[schedule.hourly]\nevery = \"1h\"\n");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args(["serve", "--log-format", "json"])
+        .current_dir(folder.path())
+        .env_clear()
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut until = |messages: &[&str]| {
+        lines
+            .by_ref()
+            .map(|line| line.expect("text"))
+            .map(|line| serde_json::from_str(&line).expect(&line))
+            .find(|line: &serde_json::Value| messages.iter().any(|m| line["message"] == *m))
+            .expect("the service says so before it ends")
+    };
+    assert_eq!(until(&["run starts"])["schedule"], "hourly");
+    until(&["run ended", "run failed"]);
+    signal("TERM", &child);
+    until(&["stopped"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}

@@ -156,7 +156,7 @@ fn overview(found: &[Discovered], paint: Paint) -> String {
 }
 
 /// How changes are found where the project file does not say otherwise.
-pub(super) fn changes(changes: &Result<(), CompareReason>) -> String {
+fn changes(changes: &Result<(), CompareReason>) -> String {
     match changes {
         Ok(()) => "found by snapshot".into(),
         Err(reason) => format!("found by full compare: {reason}"),

@@ -1,7 +1,7 @@
 //! `doctor`: whether everything a run needs is there.
 //!
-//! The project file, the references in it, the cache and the sources are looked at here; zones, modules
-//! and the warehouse by the pipeline.
+//! The project file and the cache are looked at here; sources, zones, modules and the warehouse by the
+//! pipeline.
 
 use std::path::Path;
 
@@ -10,11 +10,10 @@ use clap::Args;
 use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::Paint;
-use crate::config::{Plan, SourcePlan};
+use crate::config::Plan;
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::pipeline::report::Check;
-use crate::source::{self, Discovered};
 
 /// Check the project file, zones, sources, warehouse, modules and cache, and say what to do about each.
 ///
@@ -41,17 +40,17 @@ async fn examine(call: &Invocation) -> Vec<Check> {
         Err(error) => return vec![failed("project file", &error)],
     };
     let mut checks = vec![project(&plan), cache(&plan.cache)];
-    for (name, source) in &plan.sources {
-        checks.extend(examine_source(name, source).await);
-    }
-    match Pipeline::open(&plan, call.progress().clone()).await {
-        Ok(pipeline) => match pipeline.doctor().await {
-            Ok(found) => checks.extend(found),
-            Err(error) => checks.push(failed("pipeline", &error)),
-        },
+    match beyond(&plan, call).await {
+        Ok(found) => checks.extend(found),
         Err(error) => checks.push(failed("pipeline", &error)),
     }
     checks
+}
+
+async fn beyond(plan: &Plan, call: &Invocation) -> crate::Result<Vec<Check>> {
+    let id = call.run_id(call.clock()())?;
+    let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
+    pipeline.doctor(&id).await
 }
 
 fn project(plan: &Plan) -> Check {
@@ -138,68 +137,6 @@ fn is_private(_: &std::fs::Metadata) -> bool {
     true
 }
 
-async fn examine_source(name: &str, plan: &SourcePlan) -> Vec<Check> {
-    let about = format!("source {name}");
-    let found = async {
-        let source = source::open(plan.url.expose()?, &plan.options)?;
-        let found = source.discover().await?;
-        Ok::<_, Error>((source.target().to_owned(), found))
-    };
-    let (target, found) = match found.await {
-        Ok(found) => found,
-        Err(error) => return vec![failed(&about, &error)],
-    };
-    let taken: Vec<_> = found
-        .iter()
-        .filter(|found| plan.takes(found.table.name.as_str()))
-        .collect();
-    if taken.is_empty() {
-        return vec![Check {
-            name: about,
-            ok: false,
-            detail: format!("{target} shows no table that the project takes"),
-            hint: Some("check the user's rights and the include and exclude lists".into()),
-        }];
-    }
-    let tables = super::text::counted(taken.len() as u64, "table", "tables");
-    let mut checks = vec![passed(&about, format!("{target} shows {tables}"))];
-    checks.extend(taken.into_iter().map(|found| method(name, plan, found)));
-    checks
-}
-
-/// How changes of a table are found, and whether that can work.
-fn method(source: &str, plan: &SourcePlan, found: &Discovered) -> Check {
-    let table = found.table.name.as_str();
-    let name = format!("{source}.{table}");
-    let crate::config::Cursor::Column { name: column, .. } = plan.cursor_of(table) else {
-        return passed(
-            &name,
-            format!("changes are {}", super::discover::changes(&found.changes)),
-        );
-    };
-    let candidate = found.cursor_candidates.iter().find(|c| c.column == *column);
-    match candidate {
-        Some(candidate) if candidate.indexed => {
-            passed(&name, format!("changes are found by {column}"))
-        }
-        Some(_) => passed(
-            &name,
-            format!(
-                "changes are found by {column}, which has no index: each run reads the whole table"
-            ),
-        ),
-        None => Check {
-            name,
-            ok: false,
-            detail: format!("{column} cannot be a cursor: it is no column of a time or an integer"),
-            hint: Some(match found.cursor_candidates.first() {
-                Some(better) => format!("name {} instead, or \"snapshot\"", better.column),
-                None => "use cursor = \"snapshot\"".into(),
-            }),
-        },
-    }
-}
-
 fn passed(name: &str, detail: String) -> Check {
     Check {
         name: name.into(),
@@ -248,8 +185,6 @@ fn told(checks: &[Check], paint: Paint) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, Environment};
-    use crate::table::Table;
-    use crate::watermark::CompareReason;
 
     fn plan(text: &str) -> Plan {
         let environment = Environment::default();
@@ -263,23 +198,6 @@ mod tests {
         .expect("a good project")
     }
 
-    fn staff() -> Discovered {
-        let table = serde_json::from_value::<Table>(serde_json::json!({
-            "name": "staff", "kind": "plain", "columns": [], "key": [], "key_origin": "none",
-        }));
-        Discovered {
-            table: table.expect("a table"),
-            rows_estimate: None,
-            bytes_estimate: None,
-            cursor_candidates: vec![source::CursorCandidate {
-                column: "last_updated".into(),
-                indexed: false,
-                nullable: false,
-            }],
-            changes: Err(CompareReason::NoCursor),
-        }
-    }
-
     #[test]
     fn a_project_without_sources_is_a_problem_with_a_hint() {
         let text = told(&[project(&plan(""))], Paint::new(false));
@@ -288,32 +206,6 @@ mod tests {
             "problem  project file: p/tidemill.toml has no source\n         \
              hint: add [source.NAME] with its url\n"
         );
-    }
-
-    #[test]
-    fn each_table_says_how_its_changes_are_found() {
-        let detail = |cursor: &str| {
-            let text = format!("[source.s]\nurl = \"sqlite://a\"\ncursor = \"{cursor}\"");
-            let check = method("s", &plan(&text).sources["s"], &staff());
-            (check.ok, check.detail)
-        };
-        assert_eq!(
-            detail("snapshot"),
-            (
-                true,
-                "changes are found by full compare: the source cannot tell which rows changed"
-                    .into()
-            )
-        );
-        assert_eq!(
-            detail("last_updated"),
-            (
-                true,
-                "changes are found by last_updated, which has no index: each run reads the whole table"
-                    .into()
-            )
-        );
-        assert!(!detail("name").0);
     }
 
     #[cfg(unix)]

@@ -70,7 +70,8 @@ impl Init {
         if let Some(modules) = modules {
             made.modules = install(&folder, &modules, call).await?;
         }
-        Ok(Answer::new(told(&made, &self.folder, call.paint()), &made))
+        let text = told(&made, &self.folder, self.example.is_some(), call.paint());
+        Ok(Answer::new(text, &made))
     }
 }
 
@@ -110,7 +111,7 @@ fn file_error(path: &Path, cause: std::io::Error) -> UsageError {
     }
 }
 
-fn told(made: &Made, folder: &Path, paint: Paint) -> String {
+fn told(made: &Made, folder: &Path, example: bool, paint: Paint) -> String {
     let mut text = String::new();
     for file in &made.created {
         text.push_str(&format!("{} {file}\n", paint.good("created")));
@@ -129,11 +130,10 @@ fn told(made: &Made, folder: &Path, paint: Paint) -> String {
         true => String::new(),
         false => format!("cd {} && ", folder.display()),
     };
-    let next = match made.modules {
-        0 => "fill in tidemill.toml, then: ",
-        _ => "next: ",
-    };
-    text.push_str(&format!("{next}{enter}tidemill doctor\n"));
+    text.push_str(&match example {
+        false => format!("fill in tidemill.toml, then: {enter}tidemill doctor\n"),
+        true => format!("next: {enter}tidemill run\n"),
+    });
     text
 }
 
@@ -222,7 +222,7 @@ mod tests {
         create(folder.path(), ".gitignore", GITIGNORE, &mut made).expect("created");
         assert_eq!(std::fs::read_to_string(&file).ok().as_deref(), Some("mine"));
         assert_eq!(
-            told(&made, Path::new("shop"), Paint::new(false)),
+            told(&made, Path::new("shop"), false, Paint::new(false)),
             "created .gitignore\nkept tidemill.toml, which was there\n\
              fill in tidemill.toml, then: cd shop && tidemill doctor\n"
         );

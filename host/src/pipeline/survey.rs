@@ -308,8 +308,8 @@ fn landing_summary(manifest: LandingManifest) -> LandingSummary {
 }
 
 /// Whether a zone can be written and read.
-pub(super) async fn zone(name: &str, zone: &Arc<dyn Zone>) -> Check {
-    let key = format!("_doctor/{}", std::process::id());
+pub(super) async fn zone(name: &str, zone: &Arc<dyn Zone>, run: &RunId) -> Check {
+    let key = format!("_doctor/{run}");
     let probe = async {
         zone.create(&key, bytes::Bytes::from_static(b"probe"))
             .await?;
