@@ -185,7 +185,7 @@ stages = ["load", "extract"]
             Some("delta://./warehouse")
         );
         let source = &plan.sources["totesys"];
-        assert_eq!(source.url.expose().ok(), Some("sqlite://./t.sqlite"));
+        assert_eq!(source.url.expose().ok(), Some("sqlite:///project/t.sqlite"));
         assert_eq!(source.reconcile, Some(Duration::from_secs(12 * 3600)));
         assert_eq!(source.cursor_of("staff"), &Cursor::Snapshot);
         let by_column = Cursor::Column {
@@ -234,6 +234,24 @@ stages = ["load", "extract"]
             "tidemill.toml:5: `source.totesys.url` refers to the environment variable TOTESYS_URL, \
              which is not set"
         );
+    }
+
+    #[test]
+    fn the_path_of_a_source_is_below_the_project() {
+        let url = |written: &str| {
+            let plan = plan_with(&format!("[source.a]\nurl = \"{written}\""), &[], &[]);
+            let plan = plan.expect("a good project");
+            plan.sources["a"].url.expose().map(str::to_owned).ok()
+        };
+        assert_eq!(
+            url("sqlite://a.db").as_deref(),
+            Some("sqlite:///project/a.db")
+        );
+        assert_eq!(
+            url("sqlite:///else/a.db").as_deref(),
+            Some("sqlite:///else/a.db")
+        );
+        assert_eq!(url("postgresql://h/d").as_deref(), Some("postgresql://h/d"));
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn the_schema_and_the_completions_are_data() {
     let folder = tempfile::tempdir().expect("a folder");
     let schema = tidemill(folder.path(), "schema", &[]);
     let json: serde_json::Value = serde_json::from_slice(&schema.stdout).expect("JSON");
-    assert_eq!(json["title"], "Settings");
+    assert_eq!(json["title"], "tidemill.toml");
     assert_eq!(json["additionalProperties"], false);
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = tidemill(folder.path(), &format!("completions {shell}"), &[]);

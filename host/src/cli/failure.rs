@@ -130,3 +130,69 @@ fn causes(error: &Error) -> Vec<String> {
 fn write(text: String) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Classify;
+    use crate::run::Stage;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: &'static str,
+        #[source]
+        cause: Option<Box<Told>>,
+    }
+
+    impl Classify for Told {
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Unavailable
+        }
+        fn hint(&self) -> Option<String> {
+            Some("try again".into())
+        }
+    }
+
+    fn chain(texts: &[&'static str]) -> Told {
+        let (text, rest) = texts.split_first().expect("a text");
+        Told {
+            text,
+            cause: (!rest.is_empty()).then(|| Box::new(chain(rest))),
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_once_with_its_causes_and_a_hint() {
+        let error = Error::from(chain(&["cannot talk to db", "i/o error: reset", "reset"]))
+            .at(Stage::Extract)
+            .on("staff");
+        assert_eq!(
+            text(&error),
+            "error: extract: staff: cannot talk to db\n  caused by: i/o error: reset\n  hint: try again\n"
+        );
+        assert_eq!(
+            object(&error)["error"],
+            json!({
+                "kind": "unavailable",
+                "stage": "extract",
+                "table": "staff",
+                "message": "extract: staff: cannot talk to db",
+                "causes": ["i/o error: reset"],
+                "hint": "try again",
+            })
+        );
+    }
+
+    #[test]
+    fn a_tables_failure_names_its_place_once() {
+        let error = Error::from(chain(&["the module trapped"]))
+            .at(Stage::Transform)
+            .on("dim_staff");
+        let failure = TableFailure::new("dim_staff", Stage::Transform, &error);
+        assert_eq!(
+            table(&failure),
+            "error: transform: dim_staff: the module trapped\n  hint: try again\n"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::invocation::Invocation;
 use super::text::{Paint, counted};
 use crate::builtin;
-use crate::config;
+use crate::config::{self, Plan};
 use crate::pipeline::Pipeline;
 
 const MINIMAL: &str = include_str!("init/minimal.toml");
@@ -49,6 +49,8 @@ struct Made {
     created: Vec<String>,
     kept: Vec<String>,
     modules: usize,
+    /// The example's SQLite file, where the project reads one and it is not there.
+    missing_source: Option<PathBuf>,
 }
 
 impl Init {
@@ -68,7 +70,9 @@ impl Init {
         create(&folder, config::FILE, project, &mut made)?;
         create(&folder, ".gitignore", GITIGNORE, &mut made)?;
         if let Some(modules) = modules {
-            made.modules = install(&folder, &modules, call).await?;
+            let plan = config::load(&folder.join(config::FILE), call.environment(), &[])?;
+            made.modules = install(&plan, &modules, call).await?;
+            made.missing_source = missing_source(&plan);
         }
         let text = told(&made, &self.folder, self.example.is_some(), call.paint());
         Ok(Answer::new(text, &made))
@@ -77,14 +81,21 @@ impl Init {
 
 /// Puts the modules of the program into the modules zone of the project; those it has stay as they are.
 async fn install(
-    folder: &Path,
+    plan: &Plan,
     modules: &[builtin::BuiltinModule],
     call: &Invocation,
 ) -> crate::Result<usize> {
-    let plan = config::load(&folder.join(config::FILE), call.environment(), &[])?;
-    let pipeline = Pipeline::open(&plan, call.progress().clone()).await?;
+    let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
     let who = call.environment().get("USER").unwrap_or("tidemill init");
     pipeline.install(modules, who, call.clock()()).await
+}
+
+/// The SQLite file that the example reads and that does not exist: what the generator of the demo makes.
+/// A source on a server is somebody else's, and so is a file that exists.
+fn missing_source(plan: &Plan) -> Option<PathBuf> {
+    let url = plan.sources.get("totesys")?.url.expose().ok()?;
+    let file = PathBuf::from(url.strip_prefix("sqlite://")?);
+    (!file.exists()).then_some(file)
 }
 
 /// Writes a file that does not exist yet.
@@ -126,6 +137,13 @@ fn told(made: &Made, folder: &Path, example: bool, paint: Paint) -> String {
         let modules = counted(made.modules as u64, "module", "modules");
         text.push_str(&format!("{} {modules}\n", paint.good("installed")));
     }
+    if let Some(file) = &made.missing_source {
+        text.push_str(&format!(
+            "{} {}: name a database with TOTESYS_URL\n",
+            paint.doubtful("missing"),
+            file.display()
+        ));
+    }
     let enter = match folder == Path::new(".") {
         true => String::new(),
         false => format!("cd {} && ", folder.display()),
@@ -140,7 +158,7 @@ fn told(made: &Made, folder: &Path, example: bool, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Cursor, Environment, Plan};
+    use crate::config::{Cursor, Environment};
 
     fn plan(text: &str, environment: &Environment) -> Plan {
         config::parse(
@@ -157,7 +175,8 @@ mod tests {
     fn the_example_is_a_project_that_runs_without_any_setting() {
         let plan = plan(TOTESYS, &Environment::default());
         let source = &plan.sources["totesys"];
-        assert_eq!(source.url.expose().ok(), Some("sqlite://./totesys.sqlite"));
+        let url = source.url.expose().expect("a default");
+        assert!(url.ends_with("/p/totesys.sqlite"), "{url}");
         assert_eq!(source.cursor, Cursor::Snapshot);
         assert!(!source.takes("_prisma_migrations"));
         assert_eq!(
@@ -210,6 +229,22 @@ mod tests {
             .collect();
         let plan = plan(&uncommented, &Environment::default());
         assert!(plan.sources.contains_key("shop") && plan.schedule.contains_key("office-hours"));
+    }
+
+    #[test]
+    fn only_a_sqlite_file_that_is_not_there_is_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = |variables: &[(&str, &str)]| {
+            let environment = variables.iter().copied().collect();
+            let file = folder.path().join(config::FILE);
+            let plan = config::parse(TOTESYS, &file, folder.path(), &environment, &[]);
+            missing_source(&plan.expect("a good project"))
+        };
+        let file = folder.path().join("totesys.sqlite");
+        assert_eq!(missing(&[]), Some(file.clone()));
+        assert_eq!(missing(&[("TOTESYS_URL", "postgresql://h/totesys")]), None);
+        std::fs::write(&file, "").expect("a file");
+        assert_eq!(missing(&[]), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ const RECONCILE: Duration = Duration::from_secs(7 * DAY.as_secs());
 /// Health is told to this machine only, unless the project says otherwise.
 const LISTEN: &str = "127.0.0.1:9464";
 const GRACE: Duration = Duration::from_secs(30);
+const SQLITE: &str = "sqlite://";
 /// A shorter distance between runs is a mistake of units.
 const SHORTEST_EVERY: Duration = Duration::from_secs(1);
 const STAGES: [Stage; 3] = [Stage::Extract, Stage::Transform, Stage::Load];
@@ -134,7 +135,7 @@ impl Resolver<'_> {
         let overlap = overlap.unwrap_or(OVERLAP);
         let cursor = self.cursor(source.cursor.as_deref(), overlap, &key.of("cursor"))?;
         Ok(SourcePlan {
-            url: self.secret(url, &key.of("url")),
+            url: self.source_url(url, &key.of("url")),
             include: self.texts(&source.include, &key.of("include"))?,
             exclude: self.texts(&source.exclude, &key.of("exclude"))?,
             cursor: cursor.unwrap_or(Cursor::Snapshot),
@@ -144,6 +145,23 @@ impl Resolver<'_> {
             })?,
             options: self.options(source, key)?,
         })
+    }
+
+    /// A source knows nothing of projects, so the path of a file is made absolute here.
+    fn source_url(&self, url: &str, key: &Key) -> Secret {
+        match self.expand(url, key) {
+            Ok(url) => Secret::new(match url.strip_prefix(SQLITE) {
+                Some(path) if !path.is_empty() => format!("{SQLITE}{}", self.below_base(path)),
+                _ => url,
+            }),
+            Err(reason) => Secret::missing(reason),
+        }
+    }
+
+    fn below_base(&self, path: &str) -> String {
+        let path = self.base.join(path.strip_prefix("./").unwrap_or(path));
+        let absolute = std::path::absolute(&path).unwrap_or(path);
+        absolute.to_string_lossy().into_owned()
     }
 
     fn options(&self, source: &SourceSettings, key: &Key) -> Result<SourceOptions, ConfigError> {

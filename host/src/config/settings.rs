@@ -11,6 +11,7 @@ use serde::Deserialize;
 /// A tidemill project: sources, lake, transforms, warehouse and timetable.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "tidemill.toml")]
 pub struct Settings {
     /// The project's name. Default: the name of its folder.
     #[schemars(example = &"totesys")]
@@ -53,7 +54,8 @@ pub struct LakeSettings {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceSettings {
-    /// The connection, best as a reference to a variable: `${env:TOTESYS_URL}`.
+    /// The connection, best as a reference to a variable: `${env:TOTESYS_URL}`. The path of a SQLite file
+    /// is below the folder of the project file.
     #[schemars(required, example = &"postgresql://user:password@host:5432/database")]
     pub url: Option<String>,
     /// Tables to take. `*` stands for any run of characters. Default: all.
