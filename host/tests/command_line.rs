@@ -301,3 +301,33 @@ fn serve_goes_on_after_a_run_and_stops_on_sigterm() {
     until(&["stopped"]);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_verb_with_130() {
+    use std::net::TcpListener;
+    use std::process::Stdio;
+
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = silent.local_addr().expect("an address").port();
+    let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+        .args([
+            "discover",
+            &format!("postgresql://ada:lovelace@127.0.0.1:{port}/db"),
+        ])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // A server that is called and says nothing: the program is waiting once the call is here.
+    let _call = silent.accept().expect("the program calls");
+    signal("INT", &child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(
+        stderr(&output),
+        "interrupted: nothing is half committed; run again to go on\n"
+    );
+    assert_eq!(stdout(&output), "");
+}
