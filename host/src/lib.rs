@@ -9,6 +9,9 @@
 //! Rooms: [`source`], [`zone`], [`manifest`], [`registry`], [`sandbox`] and [`warehouse`] never import
 //! each other; only [`pipeline`] knows several. [`run`], [`table`], [`contract`], [`watermark`],
 //! [`digest`], [`connection`] and [`error`] are plain data for all.
+//!
+//! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
+//! writes batches for people and programs, [`builtin`] holds the modules that come with the program.
 
 pub mod builtin;
 pub mod cli;
