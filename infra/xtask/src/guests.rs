@@ -202,19 +202,25 @@ fn component(module: &Path) -> Result<Vec<u8>> {
         .validate(true)
         .module(&core)
         .and_then(|mut encoder| encoder.encode())?;
-    Validator::new_with_features(WasmFeatures::default()).validate_all(&component)?;
-    let (imports, exports) = interface(&component)?;
-    for import in &imports {
-        ensure!(
-            IMPORTS.contains(&import.as_str()),
-            "it imports {import}, and a module may import the log only"
-        );
+    check(&component)?;
+    Ok(component)
+}
+
+/// Sees to it that a component is valid, imports the log at most and exports the transform and nothing else.
+fn check(component: &[u8]) -> Result<()> {
+    Validator::new_with_features(WasmFeatures::default()).validate_all(component)?;
+    let (imports, exports) = interface(component)?;
+    if let Some(import) = imports
+        .iter()
+        .find(|name| !IMPORTS.contains(&name.as_str()))
+    {
+        bail!("it imports {import}, and a module may import the log only");
     }
     ensure!(
         exports == [EXPORT],
         "it exports {exports:?} and not {EXPORT}"
     );
-    Ok(component)
+    Ok(())
 }
 
 /// The names of what a component imports and exports itself, not those of what it is made of.
@@ -289,4 +295,81 @@ fn path(metadata: &Value, key: &str) -> Result<PathBuf> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::{
+        Component, ComponentExportKind, ComponentExportSection, ComponentImportSection,
+        ComponentTypeRef, ComponentTypeSection, InstanceType,
+    };
+
+    use super::*;
+
+    /// A component that imports empty interfaces and exports the last of them under a name.
+    fn importing(names: &[&str], export: &str) -> Vec<u8> {
+        let mut component = Component::new();
+        let mut types = ComponentTypeSection::new();
+        types.instance(&InstanceType::new());
+        component.section(&types);
+        let mut imports = ComponentImportSection::new();
+        for name in names {
+            imports.import(*name, ComponentTypeRef::Instance(0));
+        }
+        component.section(&imports);
+        let mut exports = ComponentExportSection::new();
+        let last = names.len() as u32 - 1;
+        exports.export(export, ComponentExportKind::Instance, last, None);
+        component.section(&exports);
+        component.finish()
+    }
+
+    #[test]
+    fn a_component_that_imports_the_log_and_exports_the_transform_is_a_module() {
+        check(&importing(&IMPORTS, EXPORT)).unwrap();
+    }
+
+    #[test]
+    fn a_component_with_any_other_import_is_none() {
+        for import in [
+            "wasi:clocks/wall-clock@0.2.0",
+            "tidemill:transform/log@2.0.0",
+        ] {
+            let refused = check(&importing(&[IMPORTS[0], import], EXPORT)).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!("it imports {import}, and a module may import the log only")
+            );
+        }
+    }
+
+    #[test]
+    fn a_component_with_another_export_is_none() {
+        let refused = check(&importing(&IMPORTS, "some:other/thing@1.0.0")).unwrap_err();
+        assert!(refused.to_string().starts_with("it exports"), "{refused}");
+    }
+
+    #[test]
+    fn the_guests_are_the_members_under_guest_transforms_that_build_a_cdylib() {
+        let package = |name: &str, folder: &str, kind: &str| {
+            json!({
+                "name": name,
+                "version": "1.0.0",
+                "manifest_path": format!("/w/{folder}/{name}/Cargo.toml"),
+                "targets": [{"crate_types": [kind, "rlib"]}],
+            })
+        };
+        let metadata = json!({"packages": [
+            package("fact-b", "guest-transforms/totesys", "cdylib"),
+            package("dim-a", "guest-transforms/cars", "cdylib"),
+            package("sdk", "guest-transforms", "lib"),
+            package("plugin", "host", "cdylib"),
+        ]});
+        let names: Vec<_> = guests(&metadata, Path::new("/w"))
+            .unwrap()
+            .into_iter()
+            .map(|guest| guest.name)
+            .collect();
+        assert_eq!(names, ["dim-a", "fact-b"]);
+    }
 }
