@@ -2,19 +2,37 @@
 //!
 //! One file per command; this one only tells them apart.
 
+mod check;
+mod demo;
+mod fix;
 mod guests;
+mod packages;
+mod postgres;
+mod rooms;
+mod test;
+mod tidy;
+mod wit;
+mod workspace;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo x COMMAND
 
-  guests    builds every module under guest-transforms/ as a component into target/guests/";
+  demo [ARGUMENT…]   builds tidemill and runs `tidemill demo`
+  test [ARGUMENT…]   builds and runs every test; the arguments are the test harness's: names, --nocapture
+  check [NAME…]      runs every check, or those of these names
+  fix                applies clippy's suggestions and formats
+  guests             builds every module under guest-transforms/ as a component into target/guests/";
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
+        ["demo", arguments @ ..] => demo::run(arguments),
+        ["test", arguments @ ..] => test::run(arguments),
+        ["check", names @ ..] => check::run(names),
+        ["fix"] => fix::run(),
         ["guests"] => guests::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
