@@ -207,7 +207,8 @@ pub trait Snapshot: Send + Sync {
     -> Result<Selection, CompareReason>;
 
     /// The rows of `table` that `selection` names, in the table's own schema ([`Table::schema`]).
-    /// Batches have at most 8 192 rows. An error ends the stream.
+    /// Batches have at most 8 192 rows. An error ends the stream. Streams share the source's connections: one
+    /// that is begun and not read on keeps others waiting, until it is dropped.
     async fn read(&self, table: &Table, selection: &Selection) -> Result<BatchStream, SourceError>;
 
     /// The number of rows of `table`.

@@ -25,14 +25,14 @@ timezone = 'UTC'
 ";
 
 /// A running server. Dropping it stops it and removes its folder.
-pub struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     port: u16,
 }
 
 impl Server {
     /// The server that the tests of one binary share; each makes a database of its own in it.
-    pub fn shared() -> Arc<Self> {
+    pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED
             .lock()
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// A server of its own, with more lines for `postgresql.conf`.
-    pub fn start(settings: &str) -> Self {
+    pub(crate) fn start(settings: &str) -> Self {
         Self::prepare(settings, |folder| {
             run(
                 "initdb",
@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// A hot standby that follows `self`.
-    pub fn standby(&self) -> Self {
+    pub(crate) fn standby(&self) -> Self {
         Self::prepare("", |folder| {
             run(
                 "pg_basebackup",
@@ -105,14 +105,14 @@ impl Server {
     }
 
     /// Stops it without a word to its clients and starts it again, with more lines for `postgresql.conf`.
-    pub fn restart(&self, settings: &str) {
+    pub(crate) fn restart(&self, settings: &str) {
         stop(self.folder.path());
         append(&self.data().join("postgresql.conf"), settings);
         assert!(launch(self.folder.path(), self.port), "it started before");
     }
 
     /// Sets the id of the next transaction, as years of writing would.
-    pub fn skip_to_transaction(&self, id: u64) {
+    pub(crate) fn skip_to_transaction(&self, id: u64) {
         let folder = self.folder.path();
         run(
             "pg_ctl",
@@ -136,17 +136,17 @@ impl Server {
     }
 
     /// Its data folder.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         data(self.folder.path())
     }
 
     /// Its port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// The URL of a database.
-    pub fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!(
             "postgresql://postgres@127.0.0.1:{}/{database}?sslmode=disable",
             self.port
@@ -154,7 +154,7 @@ impl Server {
     }
 
     /// A session in `database`.
-    pub async fn client(&self, database: &str) -> Client {
+    pub(crate) async fn client(&self, database: &str) -> Client {
         let config = format!("host=127.0.0.1 port={} user=postgres", self.port);
         let mut config: tokio_postgres::Config = config.parse().expect("it is well formed");
         let (client, connection) = config
@@ -167,7 +167,7 @@ impl Server {
     }
 
     /// A new, empty database and a session in it.
-    pub async fn database(&self, name: &str) -> Client {
+    pub(crate) async fn database(&self, name: &str) -> Client {
         let client = self.client("postgres").await;
         client
             .batch_execute(&format!("CREATE DATABASE {name}"))
@@ -177,7 +177,7 @@ impl Server {
     }
 
     /// Writes a file of the server's into its data folder, readable by it alone.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let file = self.data().join(name);
         std::fs::write(&file, text).expect("the folder is ours");
         hand_over(&file, 0o600);

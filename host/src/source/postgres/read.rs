@@ -18,7 +18,7 @@ use super::catalog::{self, CatalogColumn};
 use super::copy::{CopyDecoder, CopyError};
 use super::name::{Relation, quote};
 use super::session::failed;
-use super::snapshot::Connections;
+use super::snapshot::{Connections, Places};
 use super::{changes, clock};
 use crate::connection::postgres::PgConnection;
 use crate::table::{Table, TableKind, TableName};
@@ -179,7 +179,7 @@ pub(super) async fn open(
         target,
         schema: table.schema(),
     });
-    Ok(Interleaved::new(plan, statements, options.connections.max(1)).into_stream())
+    Ok(Interleaved::new(plan, statements).into_stream())
 }
 
 /// The select list: every column of `table` in its order, cast to text where that is how it is landed.
@@ -277,6 +277,8 @@ struct Plan {
 struct Part {
     batches: mpsc::Receiver<RecordBatch>,
     task: Task,
+    /// The right to the connection that it uses.
+    place: Places,
 }
 
 /// The task that reads a range; it ends with its owner.
@@ -297,25 +299,31 @@ struct Interleaved {
 }
 
 impl Interleaved {
-    fn new(plan: Arc<Plan>, statements: VecDeque<String>, at_once: usize) -> Self {
-        let mut parts = Self {
+    fn new(plan: Arc<Plan>, statements: VecDeque<String>) -> Self {
+        Self {
             plan,
             waiting: statements,
             reading: VecDeque::new(),
-        };
-        for _ in 0..at_once {
-            parts.start();
         }
-        parts
     }
 
-    fn start(&mut self) {
+    /// Starts as many parts as there are places.
+    async fn begin(&mut self) {
+        let mut places = self.plan.connections.places(self.waiting.len()).await;
+        while let Some(place) = places.split(1) {
+            self.start(place);
+        }
+    }
+
+    /// Starts the next part in `place`, or leaves it to others when there is none.
+    fn start(&mut self, place: Places) {
         if let Some(statement) = self.waiting.pop_front() {
             let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
             let task = tokio::spawn(copy(Arc::clone(&self.plan), statement, sender));
             self.reading.push_back(Part {
                 batches,
                 task: Task(task),
+                place,
             });
         }
     }
@@ -337,18 +345,18 @@ impl Interleaved {
                     });
                 }
             }
-            self.start();
+            self.start(part.place);
         }
         Ok(None)
     }
 
     fn into_stream(self) -> BatchStream {
-        futures::stream::try_unfold(Some(self), |parts| async {
-            let Some(mut parts) = parts else {
-                return Ok(None);
-            };
+        futures::stream::try_unfold((self, false), |(mut parts, begun)| async move {
+            if !begun {
+                parts.begin().await;
+            }
             let batch = parts.next().await?;
-            Ok(batch.map(|batch| (batch, Some(parts))))
+            Ok(batch.map(|batch| (batch, (parts, true))))
         })
         .boxed()
     }
@@ -364,14 +372,8 @@ async fn copy(
     let refused = |error| failed(connections.target(), plan.target.action("read"), error);
     let misread = |error| misread(connections.target(), &plan.schema, error);
     let reader = connections.reader().await?;
-    plan.target.guard(connections, &reader.connection).await?;
-    let mut bytes = std::pin::pin!(
-        reader
-            .connection
-            .copy_out(&statement)
-            .await
-            .map_err(refused)?
-    );
+    plan.target.guard(connections, &reader).await?;
+    let mut bytes = std::pin::pin!(reader.copy_out(&statement).await.map_err(refused)?);
     let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema)).map_err(misread)?;
     while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
         decoder.push(&fragment).map_err(misread)?;

@@ -67,42 +67,42 @@ pub(super) struct Connections {
     questions: tokio::sync::Mutex<Option<PgConnection>>,
     idle: Mutex<Vec<PgConnection>>,
     readers: Arc<Semaphore>,
+    most_readers: usize,
 }
 
-/// A connection that reads, and its place among the readers.
-pub(super) struct Reader {
-    pub(super) connection: PgConnection,
-    _place: OwnedSemaphorePermit,
-}
+/// The right to so many connections.
+pub(super) type Places = OwnedSemaphorePermit;
 
 impl Connections {
-    /// A connection to read with, when one is free.
-    pub(super) async fn reader(&self) -> Result<Reader, SourceError> {
-        let place = Arc::clone(&self.readers)
-            .acquire_owned()
+    /// Places for so many connections, all at once. A stream that had some of its places while another had
+    /// the rest would wait for ever.
+    pub(super) async fn places(&self, count: usize) -> Places {
+        let all = u32::try_from(self.most_readers.min(count)).unwrap_or(u32::MAX);
+        Arc::clone(&self.readers)
+            .acquire_many_owned(all)
             .await
-            .expect("the semaphore is never closed");
+            .expect("the semaphore is never closed")
+    }
+
+    /// A connection to read with, for who has a place.
+    pub(super) async fn reader(&self) -> Result<PgConnection, SourceError> {
         let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.session.follow(&self.exported).await?,
-        };
-        Ok(Reader {
-            connection,
-            _place: place,
-        })
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.session.follow(&self.exported).await,
+        }
     }
 
     /// Keeps a connection that did its work for the next reader.
-    pub(super) fn keep(&self, reader: Reader) {
+    pub(super) fn keep(&self, connection: PgConnection) {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(reader.connection);
+            .push(connection);
     }
 
     /// Asks something on the connection for questions. A connection whose question failed, or was given
@@ -140,13 +140,15 @@ impl PostgresSnapshot {
     pub(super) async fn take(url: &PgUrl, options: &SourceOptions) -> Result<Self, SourceError> {
         let (session, leader) = Session::lead(url, options.snapshot_timeout).await?;
         let (exported, clock, position) = identify(&session, &leader).await?;
+        let most_readers = options.connections.max(1);
         let connections = Arc::new(Connections {
             session,
             exported,
             _leader: leader,
             questions: tokio::sync::Mutex::new(None),
             idle: Mutex::new(Vec::new()),
-            readers: Arc::new(Semaphore::new(options.connections.max(1))),
+            readers: Arc::new(Semaphore::new(most_readers)),
+            most_readers,
         });
         let mut snapshot = Self {
             connections,

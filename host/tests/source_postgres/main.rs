@@ -1,0 +1,75 @@
+//! The PostgreSQL source against real servers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod changes;
+mod consistency;
+mod cursor;
+mod discovery;
+mod fidelity;
+mod tls;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use futures::TryStreamExt;
+use support::Server;
+use tidemill::error::{Classify, ErrorKind};
+use tidemill::source::{self, Discovered, Selection, Snapshot, Source, SourceError, SourceOptions};
+use tidemill::table::{Fidelity, KeyOrigin, Table, TableKind};
+use tidemill::watermark::{CompareReason, CursorValue, Position};
+use tokio_postgres::Client;
+
+fn open(url: &str) -> Box<dyn Source> {
+    source::open(url, &SourceOptions::default()).expect("the URL is right")
+}
+
+async fn snapshot(url: &str) -> Box<dyn Snapshot> {
+    open(url).snapshot().await.expect("the server runs")
+}
+
+async fn found(snapshot: &dyn Snapshot, name: &str) -> Discovered {
+    let tables = snapshot.tables().await.expect("the server runs");
+    tables
+        .into_iter()
+        .find(|found| found.table.name.as_str() == name)
+        .expect(name)
+}
+
+async fn table(snapshot: &dyn Snapshot, name: &str) -> Table {
+    found(snapshot, name).await.table
+}
+
+async fn read(
+    snapshot: &dyn Snapshot,
+    table: &Table,
+    selection: &Selection,
+) -> Result<RecordBatch, SourceError> {
+    let batches: Vec<RecordBatch> = snapshot.read(table, selection).await?.try_collect().await?;
+    assert!(batches.iter().all(|batch| batch.num_rows() <= 8_192));
+    Ok(concat_batches(&table.schema(), &batches).expect("one schema"))
+}
+
+/// The values of the first column, an integer.
+fn ids(batch: &RecordBatch) -> Vec<i32> {
+    batch
+        .column(0)
+        .as_primitive::<Int32Type>()
+        .values()
+        .to_vec()
+}
+
+async fn run(client: &Client, sql: &str) {
+    client.batch_execute(sql).await.expect(sql);
+}
+
+/// Runs statements that may not share a transaction with others.
+async fn run_each<const N: usize>(client: &Client, statements: [&str; N]) {
+    for sql in statements {
+        run(client, sql).await;
+    }
+}
