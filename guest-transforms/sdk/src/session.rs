@@ -213,3 +213,138 @@ fn at(inputs: &mut [Stream], index: usize) -> Result<&mut Stream, Failure> {
 fn out_of_order(what: &str) -> Failure {
     Failure::new("call-order", format!("calls are out of order: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+
+    use super::*;
+    use crate::description::{Input, integer};
+    use crate::table::Table;
+
+    /// Input 0 is `note`, streamed; input 1 is `author`, looked up.
+    fn notes() -> Table {
+        let note = Input::changes("note").key(integer("note_id"));
+        let author = Input::current("author")
+            .key(integer("author_id"))
+            .look_up(note.integer("author_id"));
+        Table::upsert("note")
+            .key("id", note.integer("note_id"))
+            .optional("author", author.text("name"))
+    }
+
+    fn open() -> Session<Table> {
+        Session::open(notes(), &Context::default()).unwrap()
+    }
+
+    fn chunk(schema: arrow_schema::SchemaRef, columns: Vec<ArrayRef>) -> Vec<u8> {
+        let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
+        let mut encoder = Encoder::new("a test".to_owned(), schema).unwrap();
+        encoder.encode(&[rows]).unwrap().0.remove(0)
+    }
+
+    fn note_rows() -> Vec<u8> {
+        let ids: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None, Some(3)]));
+        chunk(
+            notes().describe().unwrap().inputs[0].schema(),
+            vec![ids.clone(), ids],
+        )
+    }
+
+    fn note_keys() -> Vec<u8> {
+        let schema = notes().describe().unwrap().inputs[0].key_schema();
+        chunk(schema, vec![Arc::new(Int32Array::from(vec![8, 9]))])
+    }
+
+    fn author_rows() -> Vec<u8> {
+        let ids = Arc::new(Int32Array::from(vec![1]));
+        let names = Arc::new(StringArray::from(vec!["Ada"]));
+        chunk(
+            notes().describe().unwrap().inputs[1].schema(),
+            vec![ids, names],
+        )
+    }
+
+    #[test]
+    fn a_whole_session_counts_what_it_gives() {
+        let mut session = open();
+        assert_eq!(session.push(1, author_rows()).unwrap().rows_in, 1);
+        session.end_of_input(1).unwrap();
+        let step = session.push(0, note_rows()).unwrap();
+        assert_eq!((step.rows_in, step.rows_out, step.rejects.len()), (3, 2, 1));
+        assert_eq!(step.rows.len(), 1);
+        let step = session.retract(0, note_keys()).unwrap();
+        assert_eq!(
+            (step.rows_in, step.rows_out, step.rows_retracted),
+            (2, 0, 2)
+        );
+        session.end_of_input(0).unwrap();
+        let step = session.finish().unwrap();
+        assert!(step.rows.is_empty() && step.retractions.is_empty());
+    }
+
+    #[test]
+    fn a_reject_names_its_push_and_its_row_in_it() {
+        let mut session = open();
+        session.end_of_input(1).unwrap();
+        let whole = note_rows();
+        session.push(0, whole.clone()).unwrap();
+        // The second chunk goes on without a schema.
+        let schema = notes().describe().unwrap().inputs[0].schema();
+        let head = crate::ipc::encode_schema(&schema).unwrap().len() - 8;
+        let step = session.push(0, whole[head..].to_vec()).unwrap();
+        let place = step.rejects[0].place;
+        assert_eq!((place.input, place.chunk, place.row), (0, 1, 1));
+    }
+
+    #[test]
+    fn calls_out_of_order_are_failures() {
+        let order = |calls: &dyn Fn(&mut Session<Table>) -> Result<Encoded, Failure>| {
+            calls(&mut open()).unwrap_err().message
+        };
+        for (message, expected) in [
+            (
+                order(&|s| s.push(0, note_rows())),
+                "calls are out of order: note comes after the end of author",
+            ),
+            (
+                order(&|s| s.push(2, Vec::new())),
+                "calls are out of order: there is no input 2",
+            ),
+            (
+                order(&|s| s.end_of_input(1).and_then(|_| s.push(1, author_rows()))),
+                "calls are out of order: author has ended",
+            ),
+            (
+                order(&|s| {
+                    s.end_of_input(1)?;
+                    s.retract(0, note_keys())?;
+                    s.push(0, note_rows())
+                }),
+                "calls are out of order: rows after deleted keys",
+            ),
+            (
+                order(&|s| s.end_of_input(1).and_then(|_| s.finish())),
+                "calls are out of order: finish before the end of every input",
+            ),
+        ] {
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[test]
+    fn a_deleted_key_that_is_null_is_a_failure() {
+        let mut session = open();
+        session.end_of_input(1).unwrap();
+        let schema = notes().describe().unwrap().inputs[0].key_schema();
+        let keys = chunk(schema, vec![Arc::new(Int32Array::from(vec![None]))]);
+        let failure = session.retract(0, keys).unwrap_err();
+        assert!(
+            failure
+                .message
+                .starts_with("the deleted keys of note are no keys of note: ")
+        );
+    }
+}

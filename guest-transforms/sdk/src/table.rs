@@ -301,3 +301,92 @@ fn check(described: &Description) -> Result<(), Failure> {
 fn contradiction(message: String) -> Failure {
     Failure::new("contradiction", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::description::{integer, text};
+
+    fn why(table: Table) -> String {
+        table.describe().unwrap_err().message
+    }
+
+    #[test]
+    fn the_declared_columns_are_those_that_rules_name_and_no_others() {
+        let staff = Input::current("staff").key(integer("staff_id"));
+        let department = Input::current("department")
+            .key(integer("department_id"))
+            .look_up(staff.integer("department_id"));
+        let table = Table::overwrite("t")
+            .key("id", staff.integer("staff_id"))
+            .required("department", department.text("department_name"));
+        let inputs = table.describe().unwrap().inputs;
+        let shape = |input: &Input| {
+            let names: Vec<_> = input.columns.iter().map(|c| c.name().clone()).collect();
+            (input.table.clone(), input.role, names.join(" "))
+        };
+        assert_eq!(
+            inputs.iter().map(shape).collect::<Vec<_>>(),
+            [
+                (
+                    "staff".to_owned(),
+                    Role::Streamed,
+                    "staff_id department_id".to_owned()
+                ),
+                (
+                    "department".to_owned(),
+                    Role::Lookup,
+                    "department_id department_name".to_owned()
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_that_contradicts_itself_says_how() {
+        let note = || Input::changes("note").key(integer("note_id"));
+        let id = || note().integer("note_id");
+        let other = Input::changes("other").key(integer("other_id"));
+        let by_text = Input::current("author").key(text("name"));
+        assert_eq!(
+            why(Table::upsert("t")),
+            "t is made from 0 streamed inputs, not from one"
+        );
+        assert_eq!(
+            why(Table::upsert("t")
+                .key("id", id())
+                .optional("x", other.text("x"))),
+            "t is made from 2 streamed inputs, not from one"
+        );
+        assert_eq!(
+            why(Table::upsert("t").key("id", note().text("body"))),
+            "the key (note_id) of note does not become the key (id) of t"
+        );
+        assert_eq!(
+            why(Table::upsert("t")
+                .key("id", id())
+                .optional("id", note().text("body"))),
+            "t has two columns named id"
+        );
+        assert_eq!(
+            why(Table::upsert("t")
+                .key("id", id())
+                .optional("x", note().text("note_id"))),
+            "note.note_id is read as Int32 and as Utf8"
+        );
+        let joined = by_text.look_up(id());
+        assert_eq!(
+            why(Table::upsert("t")
+                .key("id", id())
+                .optional("x", joined.text("name"))),
+            "author has the key (name Utf8) and cannot be looked up by a Int32"
+        );
+        let itself = note().look_up(id());
+        assert_eq!(
+            why(Table::upsert("t")
+                .key("id", id())
+                .optional("x", itself.text("body"))),
+            "note is declared in two ways"
+        );
+    }
+}
