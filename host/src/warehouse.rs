@@ -63,6 +63,15 @@ pub enum WarehouseError {
         /// "has no column staff_id, which is its key".
         problem: String,
     },
+    /// A record that the warehouse keeps of itself cannot be read.
+    #[error("the record {record} is damaged")]
+    Damaged {
+        /// The file.
+        record: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The query of a user is wrong.
     #[error("the query failed: {0}")]
     Query(String),
@@ -89,6 +98,7 @@ impl Classify for WarehouseError {
             Self::Url { .. } | Self::Refused { .. } | Self::Table { .. } | Self::Query(_) => {
                 ErrorKind::Config
             }
+            Self::Damaged { .. } => ErrorKind::Data,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Rows { cause, .. } => cause.kind(),
@@ -107,6 +117,10 @@ impl Classify for WarehouseError {
                 Some("check the rights of the warehouse's user and the table's constraints".into())
             }
             Self::Table { .. } => Some("alter the table, or load into another schema".into()),
+            Self::Damaged { .. } => Some(
+                "restore it from a backup; without it, the warehouse is what the record before says"
+                    .into(),
+            ),
             Self::Query(_) => Some("list the tables with `tidemill query \"show tables\"`".into()),
             Self::Conflict { .. } => Some("run again when it has ended".into()),
             Self::Rows { cause, .. } => cause.hint().map(str::to_owned),
