@@ -7,7 +7,10 @@
 //! ```
 
 mod copy;
+mod delta;
 pub mod postgres;
+
+pub use self::delta::Delta;
 
 use std::collections::BTreeMap;
 
@@ -246,6 +249,7 @@ pub fn open(
         Some(("postgresql" | "postgres", _)) => {
             Ok(Box::new(postgres::PostgresWarehouse::new(url, schema)?))
         }
+        Some(("delta", folder)) => Ok(Box::new(Delta::open(folder, base)?)),
         _ => Err(WarehouseError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither delta nor postgresql".into(),
