@@ -7,6 +7,7 @@
 mod answer;
 mod clock;
 mod completions;
+mod demo;
 mod discover;
 mod doctor;
 mod failure;
@@ -75,6 +76,7 @@ enum Verb {
     Runs(runs::Runs),
     Verify(verify::Verify),
     Serve(serve::Serve),
+    Demo(demo::Demo),
     #[command(subcommand)]
     Module(module::Module),
     Schema(schema::Schema),
@@ -97,6 +99,7 @@ impl Verb {
             Self::Runs(verb) => verb.answer(call).await,
             Self::Verify(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,
+            Self::Demo(verb) => verb.answer(call).await,
             Self::Module(verb) => verb.answer(call).await,
             Self::Schema(verb) => Ok(verb.answer()),
             Self::Completions(verb) => Ok(verb.answer()),

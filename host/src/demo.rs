@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`Simulation`] keeps both together. Everything is deterministic: the same options give the same
-//! database. Nothing of the straight line depends on this room.
+//! database. [`Story`] shows the straight line at work on one; nothing of the straight line depends on this room.
 
 mod calendar;
 mod database;
@@ -14,9 +14,11 @@ mod names;
 mod pcg;
 pub mod rows;
 mod simulation;
+mod story;
 
 pub use model::{Change, Commit, Day, Event, Oddity, Options, Totesys};
 pub use simulation::{Generated, Simulation, generate};
+pub use story::{Inexact, Story, Told};
 
 use crate::error::{Classify, ErrorKind};
 

@@ -1,7 +1,7 @@
 //! The oracle: the star that a totesys implies, by plain SQL on the source, without any of the modules.
 //!
-//! Written from the description of both databases, not from the modules; the two scripts beside this file
-//! are all there is to check by eye.
+//! Written from the description of both databases, not from the modules; two scripts are all there is to check
+//! by eye: the one beside this file, and the one for SQLite, by which the demo checks itself as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use tidemill::warehouse::Warehouse;
 use super::postgres::connect;
 use super::star::{NULL, Rows, Star, query};
 
-const SQLITE: &str = include_str!("oracle/sqlite.sql");
+const SQLITE: &str = include_str!("../../host/src/demo/sql/star_of_sqlite.sql");
 const POSTGRES: &str = include_str!("oracle/postgres.sql");
 
 /// The star that the totesys at `url` implies. dim_date is not in it: see [`check_dates`].

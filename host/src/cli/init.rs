@@ -54,6 +54,14 @@ struct Made {
 }
 
 impl Init {
+    /// The example in `folder`, as the demo begins.
+    pub(super) fn totesys(folder: PathBuf) -> Self {
+        Self {
+            example: Some(Example::Totesys),
+            folder,
+        }
+    }
+
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
         let folder = call.folder().join(&self.folder);
         let project = match self.example {

@@ -42,7 +42,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
-    ("demo", &[]),
+    // Its story runs the straight line.
+    ("demo", &["pipeline"]),
     ("export", &[]),
     ("telemetry", &[]),
     (
