@@ -11,6 +11,7 @@
 
 mod cursor;
 mod postgres;
+mod sqlite;
 
 use std::pin::Pin;
 
@@ -230,6 +231,7 @@ pub trait Snapshot: Send + Sync {
 pub fn open(url: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgresql" | "postgres") => Ok(Box::new(postgres::Postgres::open(url, options)?)),
+        Some("sqlite") => Ok(Box::new(sqlite::Sqlite::open(url)?)),
         _ => Err(SourceError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither postgresql nor sqlite".into(),

@@ -1,9 +1,10 @@
-//! Which columns a column cursor could use, and in which order they are proposed.
+//! Which columns a column cursor could use, in which order they are proposed, and what their values are.
 
 use arrow::datatypes::DataType;
 
 use super::CursorCandidate;
 use crate::table::Column;
+use crate::watermark::CursorValue;
 
 /// What a source knows of a column besides its type.
 pub(super) struct Facts<'a> {
@@ -52,6 +53,35 @@ fn rank(facts: &Facts<'_>) -> Option<u8> {
         ),
         DataType::Int16 | DataType::Int32 | DataType::Int64 if facts.serial => Some(3),
         _ => None,
+    }
+}
+
+/// The kinds of cursor that a column can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CursorKind {
+    Integer,
+    Timestamp,
+    TimestampTz,
+}
+
+impl CursorKind {
+    /// The kind of cursor that `column` makes; `None` for a type without an order that time follows.
+    pub(super) fn of(column: &Column) -> Option<Self> {
+        match &column.data_type {
+            DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(Self::Integer),
+            DataType::Timestamp(_, None) => Some(Self::Timestamp),
+            DataType::Timestamp(_, Some(_)) => Some(Self::TimestampTz),
+            _ => None,
+        }
+    }
+
+    /// The value of this kind.
+    pub(super) fn value(self, number: i64) -> CursorValue {
+        match self {
+            Self::Integer => CursorValue::Integer(number),
+            Self::Timestamp => CursorValue::Timestamp(number),
+            Self::TimestampTz => CursorValue::TimestampTz(number),
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 use chrono::{DateTime, Datelike};
 
 use super::super::SourceError;
+use super::super::cursor::CursorKind;
 use super::name::{literal, quote};
-use crate::table::Column;
 use crate::watermark::CursorValue;
-use arrow::datatypes::DataType;
 
 /// What the source's clock showed when the snapshot was taken.
 #[derive(Debug, Clone, Copy)]
@@ -30,53 +29,24 @@ impl Clock {
     }
 }
 
-/// The kinds of cursor that a column can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CursorKind {
-    Integer,
-    Timestamp,
-    TimestampTz,
-}
-
-impl CursorKind {
-    /// The kind of cursor that `column` makes; `None` for a type without an order that time follows.
-    pub(super) fn of(column: &Column) -> Option<Self> {
-        match &column.data_type {
-            DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(Self::Integer),
-            DataType::Timestamp(_, None) => Some(Self::Timestamp),
-            DataType::Timestamp(_, Some(_)) => Some(Self::TimestampTz),
-            _ => None,
+/// The query for the highest value that is not past the clock, as a `bigint`.
+pub(super) fn highest(kind: CursorKind, column: &str, from: &str, clock: Clock) -> Option<String> {
+    let column = quote(column);
+    let (limit, zone) = match kind {
+        CursorKind::Integer => {
+            return Some(format!(
+                "SELECT pg_catalog.max({column})::pg_catalog.int8 FROM {from}"
+            ));
         }
-    }
-
-    /// The query for the highest value that is not past the clock, as a `bigint`.
-    pub(super) fn highest(self, column: &str, from: &str, clock: Clock) -> Option<String> {
-        let column = quote(column);
-        let (limit, zone) = match self {
-            Self::Integer => {
-                return Some(format!(
-                    "SELECT pg_catalog.max({column})::pg_catalog.int8 FROM {from}"
-                ));
-            }
-            Self::Timestamp => (clock.without_zone(), ""),
-            Self::TimestampTz => (clock.utc, "tz"),
-        };
-        let limit = literal(&text(limit)?);
-        // Before PostgreSQL 14 the epoch is a double, which holds the microseconds of our centuries exactly.
-        Some(format!(
-            "SELECT (extract(epoch FROM pg_catalog.max({column})) * 1000000)::pg_catalog.int8 FROM {from} \
-             WHERE {column} <= {limit}::pg_catalog.timestamp{zone} AND pg_catalog.isfinite({column})"
-        ))
-    }
-
-    /// The value of this kind.
-    pub(super) fn value(self, number: i64) -> CursorValue {
-        match self {
-            Self::Integer => CursorValue::Integer(number),
-            Self::Timestamp => CursorValue::Timestamp(number),
-            Self::TimestampTz => CursorValue::TimestampTz(number),
-        }
-    }
+        CursorKind::Timestamp => (clock.without_zone(), ""),
+        CursorKind::TimestampTz => (clock.utc, "tz"),
+    };
+    let limit = literal(&text(limit)?);
+    // Before PostgreSQL 14 the epoch is a double, which holds the microseconds of our centuries exactly.
+    Some(format!(
+        "SELECT (extract(epoch FROM pg_catalog.max({column})) * 1000000)::pg_catalog.int8 FROM {from} \
+         WHERE {column} <= {limit}::pg_catalog.timestamp{zone} AND pg_catalog.isfinite({column})"
+    ))
 }
 
 /// The condition that selects rows whose `column` is `from` or later, or NULL.
@@ -135,8 +105,7 @@ mod tests {
             (0, 3_600_000_000, "1970-01-01 00"),
             (0, -3_600_000_000, "1969-12-31 23"),
         ] {
-            let sql = CursorKind::Timestamp
-                .highest("at", "t", Clock { utc, local })
+            let sql = highest(CursorKind::Timestamp, "at", "t", Clock { utc, local })
                 .expect("the clock is in range");
             assert!(sql.contains(limit), "{sql}");
         }

@@ -16,8 +16,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::super::cursor::CursorKind;
 use super::super::{BatchStream, Discovered, Selection, Snapshot, SourceError, SourceOptions};
-use super::clock::{Clock, CursorKind};
+use super::clock::{self, Clock};
 use super::read::{self, Target};
 use super::session::{Session, ask, failed};
 use super::{catalog, changes};
@@ -306,8 +307,7 @@ impl Snapshot for PostgresSnapshot {
             Some(column) => CursorKind::of(column)
                 .ok_or_else(|| unusable("it is neither a timestamp nor an integer"))?,
         };
-        let query = kind
-            .highest(column, &target.sql(), self.clock)
+        let query = clock::highest(kind, column, &target.sql(), self.clock)
             .ok_or_else(|| unusable("the server's clock is out of range"))?;
         let highest: Option<i64> = connections
             .question(async |connection| {
