@@ -234,3 +234,23 @@ async fn many_split_tables_are_read_at_once_over_few_connections() {
         assert_eq!(rows.expect("it reads").num_rows(), 40_000);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_the_server_ended_is_a_matter_of_time() {
+    let server = Server::shared();
+    let client = server.database("ended").await;
+    run(&client, "CREATE TABLE t AS SELECT 1 AS id").await;
+    let snapshot = snapshot(&server.url("ended")).await;
+    let table = table(&*snapshot, "t").await;
+    run(
+        &client,
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+          WHERE application_name = 'tidemill' AND datname = 'ended'",
+    )
+    .await;
+    // The first meets the broken connection, the second a snapshot that nobody exports any more.
+    for _ in 0..2 {
+        let error = snapshot.count(&table).await.expect_err("it ended");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    }
+}

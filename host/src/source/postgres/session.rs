@@ -78,7 +78,11 @@ impl Session {
                 literal(snapshot)
             ))
             .await
-            .map_err(|error| failed(self.url.target(), "share its snapshot", error))?;
+            // Who exported it is gone: the server ended it, or it took longer than it may.
+            .map_err(|error| SourceError::Unavailable {
+                target: self.url.target().to_owned(),
+                cause: Box::new(error),
+            })?;
         self.pin(&connection).await?;
         Ok(connection)
     }
