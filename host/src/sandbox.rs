@@ -79,8 +79,7 @@ impl Sandbox {
     /// `Config` when the folder is not this user's alone, `Unavailable` when the machine cannot run
     /// compiled code.
     pub fn new(limits: Limits, cache: &Path) -> Result<Self, SandboxError> {
-        let engine = Engine::new(&engine::config(engine::METERING))
-            .map_err(|e| SandboxError::Engine(e.into()))?;
+        let engine = Engine::new(&engine::config()).map_err(|e| SandboxError::Engine(e.into()))?;
         Ok(Self {
             cache: cache::Cache::open(cache, &engine)?,
             runtime: Arc::new(Runtime {

@@ -186,14 +186,6 @@ pub enum Breach {
     /// Its description of itself makes no sense.
     #[error("its description is wrong: {0}")]
     Description(String),
-    /// It described itself differently the second time.
-    #[error("it calls itself {found}, but is registered as {expected}")]
-    OtherName {
-        /// What it says.
-        found: String,
-        /// What it should be.
-        expected: String,
-    },
     /// Its bytes are no Arrow stream.
     #[error("its {stream} are no valid Arrow stream: {reason}")]
     Stream {

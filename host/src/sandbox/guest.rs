@@ -176,11 +176,9 @@ impl Instance {
         let limits = runtime.limits.clone();
         let mut store = Store::new(&runtime.engine, Guest::new(identity, limits.clone()));
         store.limiter(|guest| guest);
-        if super::engine::METERING.fuel {
-            store
-                .set_fuel(limits.fuel)
-                .map_err(|e| SandboxError::Engine(e.into()))?;
-        }
+        store
+            .set_fuel(limits.fuel)
+            .map_err(|e| SandboxError::Engine(e.into()))?;
         let mut watch = Watch {
             session_left: limits.session_time,
             limits,

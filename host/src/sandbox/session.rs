@@ -7,7 +7,7 @@ use wasmtime::component::ResourceAny;
 use super::binding::types;
 use super::decode::{Budget, ChunkReader};
 use super::encode::ChunkWriter;
-use super::error::{Breach, Identity, Phase, SandboxError, Stream};
+use super::error::{Breach, Phase, SandboxError, Stream};
 use super::guest::{CODE_BYTES, Instance, Usage};
 use super::keys::Keys;
 use super::module::Module;
@@ -156,7 +156,7 @@ impl Session {
     pub fn end_of_input(&mut self, input: usize) -> Result<Step, SandboxError> {
         self.order.end(input).map_err(|e| self.module.misuse(e))?;
         let number = u32::try_from(input).unwrap_or(u32::MAX);
-        let step = self.call(Phase::EndOfInput, |guest, handle| {
+        let step = self.call(|guest, handle| {
             guest.call(Phase::EndOfInput, |exports, store| {
                 exports.session().call_end_of_input(store, handle, number)
             })
@@ -170,7 +170,7 @@ impl Session {
     /// As [`push`](Self::push).
     pub fn finish(mut self) -> Result<(Step, Usage), SandboxError> {
         self.order.finish().map_err(|e| self.module.misuse(e))?;
-        let step = self.call(Phase::Finish, |guest, handle| {
+        let step = self.call(|guest, handle| {
             guest.call(Phase::Finish, |exports, store| {
                 exports.session().call_finish(store, handle)
             })
@@ -242,7 +242,6 @@ impl Session {
 
     fn call<T>(
         &mut self,
-        _phase: Phase,
         call: impl FnOnce(&mut Instance, ResourceAny) -> Result<T, SandboxError>,
     ) -> Result<T, SandboxError> {
         let (instance, handle) = self.guest.as_mut().ok_or_else(|| self.module.over())?;
@@ -395,12 +394,5 @@ impl Session {
             code: reject.code,
             message: printable(&reject.message, MESSAGE_BYTES),
         })
-    }
-}
-
-impl Session {
-    /// Which module runs here.
-    pub fn identity(&self) -> Identity {
-        self.module.identity()
     }
 }

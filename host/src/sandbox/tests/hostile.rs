@@ -247,7 +247,7 @@ fn a_decimal_with_more_digits_than_declared() {
         Field::new("id", DataType::Int32, false),
         Field::new("price", DataType::Decimal128(4, 2), true),
     ]);
-    let prices = arrow::array::Decimal128Array::from(vec![Some(99_99), None, Some(100_00)])
+    let prices = arrow::array::Decimal128Array::from(vec![Some(9_999), None, Some(10_000)])
         .with_precision_and_scale(4, 2)
         .expect("a valid type");
     let ids: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 3]));
