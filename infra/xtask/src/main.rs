@@ -9,6 +9,8 @@ mod guests;
 mod packages;
 mod postgres;
 mod rooms;
+#[cfg(test)]
+mod scratch;
 mod test;
 mod tidy;
 mod wit;

@@ -109,10 +109,11 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_folder_is_the_servers_only_when_it_has_every_program() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Scratch::new("postgres");
         assert_eq!(missing(folder.path()), Some("initdb"));
         for program in PROGRAMS {
             fs::write(folder.path().join(program), "").expect("a file");

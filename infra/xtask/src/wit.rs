@@ -165,6 +165,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
     const TEXT_1_1: &str = "/// The contract.\npackage tidemill:transform@1.1.0;\n";
 
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_row_that_was_committed_stays_what_it_was() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Scratch::new("wit");
         let root = folder.path();
         let commit = |text: &str, rows: &[(&str, &str)]| {
             fs::create_dir_all(root.join("wit")).expect("a folder");
