@@ -1,8 +1,8 @@
 //! The allocator of every module: that of the standard library, with big blocks aligned to 64 bytes.
 //!
-//! A chunk from the host arrives in a block of alignment 1, as the canonical ABI asks for. Arrow's buffers lie at multiples
-//! of 64 within it, so with an aligned block they can be used where they are; otherwise reading decimals and
-//! 64-bit numbers would copy each buffer to a place where it is aligned.
+//! A chunk from the host arrives in a block of alignment 1, as the canonical ABI asks for. Arrow's buffers
+//! lie at multiples of 64 within it, so with an aligned block they can be used where they are; otherwise
+//! reading decimals and 64-bit numbers would copy each buffer to a place where it is aligned.
 
 #![allow(unsafe_code)]
 
@@ -28,11 +28,12 @@ fn raised(layout: Layout) -> Layout {
     layout.align_to(ALIGNMENT).unwrap_or(layout)
 }
 
-// SAFETY: every block comes from `System` under `raised(layout)` and goes back to it under `raised` of the same
-// layout, because `raised` is a pure function. Size is kept and alignment only grows, so each block fits what was asked for. In
-// `realloc` the caller guarantees a non-zero size that does not overflow when rounded up to `layout.align()`; the layout made of it is
-// checked again. Where both sizes need the same alignment, `System` reallocates under it; where the alignment differs, the
-// bytes common to both blocks move to a fresh one before the old one is freed.
+// SAFETY: every block comes from `System` under `raised(layout)` and goes back to it under `raised` of the
+// same layout, because `raised` is a pure function. Size is kept and alignment only grows, so each block fits
+// what was asked for. In `realloc` the caller guarantees a non-zero size that does not overflow when rounded
+// up to `layout.align()`; the layout made of it is checked again. Where both sizes need the same alignment,
+// `System` reallocates under it; where the alignment differs, the bytes common to both blocks move to a fresh
+// one before the old one is freed.
 unsafe impl GlobalAlloc for Aligned {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -1,7 +1,7 @@
 //! What wit-bindgen makes of the contract. Generated when the crate is compiled; nothing here is written by hand.
 
-// The lints of the workspace are for code that people write. The generated code calls the canonical ABI, which takes
-// and gives raw pointers; its safety is wit-bindgen's to keep.
+// The lints of the workspace are for code that people write. The generated code calls the canonical ABI,
+// which takes and gives raw pointers; its safety is wit-bindgen's to keep.
 #![allow(
     missing_docs,
     unreachable_pub,

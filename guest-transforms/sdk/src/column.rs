@@ -1,8 +1,8 @@
 //! Columns: where each column of an output comes from and by which rule.
 //!
-//! A [`Column`] is a rule, not values: a table is put together from rules once, and each rule is then worked out for
-//! a whole batch at a time. What kind of values a rule gives is part of its type, so that `to_date` can be said
-//! of a text and of nothing else.
+//! A [`Column`] is a rule, not values: a table is put together from rules once, and each rule is then worked
+//! out for a whole batch at a time. What kind of values a rule gives is part of its type, so that `to_date`
+//! can be said of a text and of nothing else.
 
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -97,8 +97,9 @@ impl<Kind> Column<Kind> {
         }
     }
 
-    /// A rule that the SDK does not have: works out a whole batch of values from a batch of values of this column. It is given
-    /// the name of the column for messages, and refuses what it cannot work out; what stands in a refused row does not matter.
+    /// A rule that the SDK does not have: works out a whole batch of values from a batch of values of this
+    /// column. It is given the name of the column for messages, and refuses what it cannot work out; what
+    /// stands in a refused row does not matter.
     #[must_use]
     pub fn compute<Made>(
         self,

@@ -1,8 +1,8 @@
 //! Picks rows by their position, and puts batches one after the other.
 //!
-//! Of its own, though Arrow has kernels for both: those are written for every type there is, and with them each module
-//! would be several times as large and as long to compile for the host. These are for the types that a
-//! [`Column`](crate::Column) can have.
+//! Of its own, though Arrow has kernels for both: those are written for every type there is, and with them
+//! each module would be several times as large and as long to compile for the host. These are for the types
+//! that a [`Column`](crate::Column) can have.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
 //! Arrow IPC streams in the shape of the contract: chunks in, chunks out.
 //!
-//! In: the buffers of a chunk are shared by the batches that are read from it, so nothing is copied. The messages are told
-//! apart here and not by arrow-ipc's `StreamDecoder`: its dictionaries draw in Arrow's concat kernels for every
-//! type, which more than doubled each module (2.35 MB against 1.0 MB), and a dictionary is never landed.
-//! Out: each chunk is allocated once, at its final size, and every buffer is copied into it once.
-//! A stream without rows is a stream without chunks: nothing is sent, not even the schema. No stream is sent an end marker.
+//! In: the buffers of a chunk are shared by the batches that are read from it, so nothing is copied. The
+//! messages are told apart here and not by arrow-ipc's `StreamDecoder`: its dictionaries draw in Arrow's
+//! concat kernels for every type, which more than doubled each module (2.35 MB against 1.0 MB), and a
+//! dictionary is never landed. Out: each chunk is allocated once, at its final size, and every buffer is
+//! copied into it once. A stream without rows is a stream without chunks: nothing is sent, not even the
+//! schema. No stream is sent an end marker.
 
 use std::collections::HashMap;
 

@@ -20,10 +20,10 @@
 //! }
 //! ```
 //!
-//! Here live: what a module says of itself (`description`), the trait (`transform`), the table as a list of columns
-//! (`column`, `evaluation`, `gather`, `lookup`, `table`), the session from bytes to bytes (`ipc`, `session`), and the
-//! component's thin shell (`shell`, `bindings`, `allocator`), which exists on `wasm32` only. Nothing here knows a
-//! table, a store or the host.
+//! Here live: what a module says of itself (`description`), the trait (`transform`), the table as a list of
+//! columns (`column`, `evaluation`, `gather`, `lookup`, `table`), the session from bytes to bytes (`ipc`,
+//! `session`), and the component's thin shell (`shell`, `bindings`, `allocator`), which exists on `wasm32`
+//! only. Nothing here knows a table, a store or the host.
 
 mod column;
 mod description;

@@ -46,7 +46,8 @@ impl Lookup {
     /// Indexes the rows. After it, none may be added.
     ///
     /// # Errors
-    /// The table's key is not one column of whole numbers or texts, or two rows have the same key, or a row has none.
+    /// The table's key is not one column of whole numbers or texts, or two rows have the same key, or a row
+    /// has none.
     pub fn index(&mut self) -> Result<(), Failure> {
         let arrived = std::mem::take(&mut self.arrived);
         let columns = self.input.columns.iter().map(|field| {

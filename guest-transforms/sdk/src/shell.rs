@@ -84,11 +84,14 @@ impl<M: Module> contract::GuestSession for ComponentSession<M> {
     }
 }
 
-/// Sends the message of a panic to the host's log: after it the module traps, and a trap alone says nothing.
+/// Sends the message of a panic to the host's log, on one line: after it the module traps, and a trap alone
+/// says nothing.
 fn hear_panics() {
     static HEARD: Once = Once::new();
     HEARD.call_once(|| {
-        std::panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
+        std::panic::set_hook(Box::new(|panic| {
+            log::error(&panic.to_string().replace('\n', " "))
+        }));
     });
 }
 

@@ -1,9 +1,9 @@
 //! `cargo x guests`: every module under `guest-transforms/` as a component.
 //!
-//! Cargo builds all guests in one call, `wit-component` makes components of them in this process, and they end as
-//! `target/guests/NAME.wasm` beside an `index.json` that names them. What is a guest is asked from the workspace: a member
-//! below `guest-transforms/` that builds a `cdylib`. The same source gives the same bytes on every machine and in every
-//! folder, for a module's digest stands for its code.
+//! Cargo builds all guests in one call, `wit-component` makes components of them in this process, and they
+//! end as `target/guests/NAME.wasm` beside an `index.json` that names them. What is a guest is asked from the
+//! workspace: a member below `guest-transforms/` that builds a `cdylib`. The same source gives the same bytes
+//! on every machine and in every folder, for a module's digest stands for its code.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -176,8 +176,9 @@ fn build(root: &Path, guests: &[Guest]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(modules)
 }
 
-/// The flags of rustc, separated as cargo wants them: SIMD, which every host of the contract has, and names in place of the
-/// folders in which the sources happen to lie, which would otherwise stand in the messages of panics.
+/// The flags of rustc, separated as cargo wants them: SIMD, which every host of the contract has, and names
+/// in place of the folders in which the sources happen to lie, which would otherwise stand in the messages of
+/// panics.
 fn flags(root: &Path) -> Result<OsString> {
     let cargo_home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),

@@ -85,8 +85,8 @@ impl fmt::Display for Difference {
 impl std::error::Error for Difference {}
 
 impl Case {
-    /// Compares what came with what the case expects: rows and retractions with their types and their order, rejects
-    /// with their place, code and message.
+    /// Compares what came with what the case expects: rows and retractions with their types and their order,
+    /// rejects with their place, code and message.
     ///
     /// # Errors
     /// Everything that differs.

@@ -13,7 +13,8 @@ use crate::ipc::{Decoder, Encoder};
 use crate::session::{Encoded, Session};
 use crate::transform::{Context, Transform};
 
-/// The sizes of chunks, in rows, that every case is run with: the smallest, one that leaves a rest, and a usual one.
+/// The sizes of chunks, in rows, that every case is run with: the smallest, one that leaves a rest, and a
+/// usual one.
 pub const CHUNK_ROWS: [usize; 3] = [1, 7, 8_192];
 
 /// Checks every case in the folder `cases` of the crate under test, with every size of chunks.

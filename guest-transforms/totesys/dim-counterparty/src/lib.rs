@@ -4,8 +4,9 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(dim_counterparty);
 
-/// One row per counterparty, as it is now, with its legal address. A change of an address changes the rows of those who
-/// live there, so the table is made anew by every run. A counterparty without a known address is refused, not dropped.
+/// One row per counterparty, as it is now, with its legal address. A change of an address changes the rows of
+/// those who live there, so the table is made anew by every run. A counterparty without a known address is
+/// refused, not dropped.
 pub fn dim_counterparty() -> Table {
     let counterparty = Input::current("counterparty").key(integer("counterparty_id"));
     let legal_address = Input::current("address")

@@ -1,8 +1,9 @@
-//! The active codes of ISO 4217 with their English names, as list one of the standard has them at the beginning of 2026.
+//! The active codes of ISO 4217 with their English names, as list one of the standard has them at the
+//! beginning of 2026.
 //!
-//! Fund codes and precious metals are on the list and here; the codes for testing (XTS) and for no currency (XXX) are no
-//! currency and left out. The Bulgarian lev, the Croatian kuna, the Cuban convertible peso, the guilder of the Antilles and other codes that
-//! were withdrawn are left out too.
+//! Fund codes and precious metals are on the list and here; the codes for testing (XTS) and for no currency
+//! (XXX) are no currency and left out. The Bulgarian lev, the Croatian kuna, the Cuban convertible peso, the
+//! guilder of the Antilles and other codes that were withdrawn are left out too.
 
 /// The codes, in their order, with their names.
 pub(crate) static ISO_4217: [(&str, &str); 176] = [

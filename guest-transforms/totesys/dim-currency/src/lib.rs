@@ -8,7 +8,8 @@ use crate::iso_4217::ISO_4217;
 
 tidemill_sdk::export!(dim_currency);
 
-/// One row per currency, as it is now. The source has codes only; a code that ISO 4217 does not know refuses the currency.
+/// One row per currency, as it is now. The source has codes only; a code that ISO 4217 does not know refuses
+/// the currency.
 pub fn dim_currency() -> Table {
     let currency = Input::changes("currency").key(integer("currency_id"));
     let code = currency.text("currency_code");

@@ -18,8 +18,8 @@ use crate::year::{Year, YearsOfDays, YearsOfTimestamps};
 
 tidemill_sdk::export!(dim_date);
 
-/// One row per day of every calendar year in which a fact has a date. The whole year is the margin: the table grows when a
-/// date of a new year lands, and is never shorter than the facts.
+/// One row per day of every calendar year in which a fact has a date. The whole year is the margin: the table
+/// grows when a date of a new year lands, and is never shorter than the facts.
 pub fn dim_date() -> DimDate {
     DimDate::default()
 }

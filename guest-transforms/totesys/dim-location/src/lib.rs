@@ -4,8 +4,8 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(dim_location);
 
-/// One row per address, as it is now. The source calls its key `address_id`. Postal codes and phone numbers are texts:
-/// they begin with zeros.
+/// One row per address, as it is now. The source calls its key `address_id`. Postal codes and phone numbers
+/// are texts: they begin with zeros.
 pub fn dim_location() -> Table {
     let address = Input::changes("address").key(integer("address_id"));
 

@@ -4,8 +4,9 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(dim_staff);
 
-/// One row per member of staff, as they are now, with the name and the place of their department. A change of a department
-/// changes every row of its staff, so the table is made anew by every run. Who has no known department is refused, not dropped.
+/// One row per member of staff, as they are now, with the name and the place of their department. A change of
+/// a department changes every row of its staff, so the table is made anew by every run. Who has no known
+/// department is refused, not dropped.
 pub fn dim_staff() -> Table {
     let staff = Input::current("staff").key(integer("staff_id"));
     let department = Input::current("department")

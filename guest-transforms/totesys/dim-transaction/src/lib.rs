@@ -4,8 +4,8 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(dim_transaction);
 
-/// One row per transaction, as it is now. It names the sales order or the purchase order that it settles; when that order is
-/// deleted, the source sets the reference to NULL.
+/// One row per transaction, as it is now. It names the sales order or the purchase order that it settles;
+/// when that order is deleted, the source sets the reference to NULL.
 pub fn dim_transaction() -> Table {
     let transaction = Input::changes("transaction").key(integer("transaction_id"));
 

@@ -4,8 +4,9 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(fact_payment);
 
-/// Every version of every payment; `paid` turns true on the day the payment falls due. The two account numbers are not named
-/// here, so they never reach this module. The date is a text in the source; a text that is no calendar date refuses the payment.
+/// Every version of every payment; `paid` turns true on the day the payment falls due. The two account
+/// numbers are not named here, so they never reach this module. The date is a text in the source; a text that
+/// is no calendar date refuses the payment.
 pub fn fact_payment() -> Table {
     let payment = Input::changes("payment").key(integer("payment_id"));
     let created = payment.timestamp("created_at");

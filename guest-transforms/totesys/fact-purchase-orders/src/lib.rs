@@ -4,8 +4,8 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(fact_purchase_orders);
 
-/// Every version of every purchase order; `fact_purchase_order` to those who know the singular. The agreed dates are texts in
-/// the source; a text that is no calendar date refuses the order.
+/// Every version of every purchase order; `fact_purchase_order` to those who know the singular. The agreed
+/// dates are texts in the source; a text that is no calendar date refuses the order.
 pub fn fact_purchase_orders() -> Table {
     let order = Input::changes("purchase_order").key(integer("purchase_order_id"));
     let created = order.timestamp("created_at");

@@ -4,8 +4,8 @@ use tidemill_sdk::{Input, Table, integer};
 
 tidemill_sdk::export!(fact_sales_order);
 
-/// Every version of every sales order. The agreed dates are texts in the source; a text that is no calendar date refuses the
-/// order.
+/// Every version of every sales order. The agreed dates are texts in the source; a text that is no calendar
+/// date refuses the order.
 pub fn fact_sales_order() -> Table {
     let order = Input::changes("sales_order").key(integer("sales_order_id"));
     let created = order.timestamp("created_at");
