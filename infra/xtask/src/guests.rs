@@ -176,9 +176,8 @@ fn build(root: &Path, guests: &[Guest]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(modules)
 }
 
-/// The flags of rustc, separated as cargo wants them: SIMD, which every host of the contract has, and names
-/// in place of the folders in which the sources happen to lie, which would otherwise stand in the messages of
-/// panics.
+/// The flags of rustc, separated as cargo wants them: SIMD, which every host of the contract has, and names in place
+/// of the folders in which the sources happen to lie, which would otherwise stand in the messages of panics.
 fn flags(root: &Path) -> Result<OsString> {
     let cargo_home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
@@ -187,12 +186,22 @@ fn flags(root: &Path) -> Result<OsString> {
             .join(".cargo"),
     };
     let mut flags = OsString::from("-Ctarget-feature=+simd128");
-    for (folder, name) in [(cargo_home, "cargo"), (root.to_owned(), "tidemill")] {
+    let mut name_folder = |folder: &Path, name: &str| {
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(folder);
         flags.push("=");
         flags.push(name);
+    };
+    // Of several that fit, rustc takes the last: a crate lies in a folder that is named after the registry it came
+    // from, and a mirror has another name.
+    name_folder(&cargo_home, "cargo");
+    let registries = fs::read_dir(cargo_home.join("registry").join("src"));
+    let mut registries: Vec<_> = registries.into_iter().flatten().flatten().collect();
+    registries.sort_by_key(std::fs::DirEntry::file_name);
+    for registry in registries {
+        name_folder(&registry.path(), "crates");
     }
+    name_folder(root, "tidemill");
     Ok(flags)
 }
 
