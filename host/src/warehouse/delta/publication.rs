@@ -156,15 +156,13 @@ impl Publications {
     /// already, so nobody ever sees half a record and of two writers one wins. A rename would replace.
     fn create(&self, publication: &Publication) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let draft = self
-            .folder
-            .join(format!(".{:010}-{}", publication.number, publication.run));
-        let mut file = fs::File::create(&draft)?;
-        file.write_all(&serde_json::to_vec_pretty(publication)?)?;
-        file.sync_all()?;
-        let linked = fs::hard_link(&draft, self.path(publication.number));
-        fs::remove_file(&draft)?;
-        linked?;
+        let mut draft = tempfile::Builder::new()
+            .prefix(".draft-")
+            .make_in(&self.folder, |path| fs::File::create_new(path))?;
+        draft.write_all(&serde_json::to_vec_pretty(publication)?)?;
+        draft.as_file().sync_all()?;
+        fs::hard_link(draft.path(), self.path(publication.number))?;
+        draft.close()?;
         // The names above the record must survive a power cut as well.
         for folder in self.folder.ancestors().take(3) {
             fs::File::open(folder)?.sync_all()?;
