@@ -271,7 +271,8 @@ impl<'a> Application<'a> {
 const SMALL_FILE_BYTES: i64 = 16 * 1024 * 1024;
 
 /// A table with more small files than this has them written into one. A landing makes one, so an hourly run
-/// does this every third day; opening 64 small files costs some tens of milliseconds.
+/// does this every third day. Measured on a fact of 200 000 rows, two busy cores: a landing of 20 rows costs
+/// 50 ms with one file, 120 to 220 ms with 64, half a second when it compacts.
 const SMALL_FILES: usize = 64;
 
 /// The change that writes the small files of a version into one, where there are too many.
