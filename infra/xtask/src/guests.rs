@@ -4,6 +4,20 @@
 //! end as `target/guests/NAME.wasm` beside an `index.json` that names them. What is a guest is asked from the
 //! workspace: a member below `guest-transforms/` that builds a `cdylib`. The same source gives the same bytes
 //! on every machine and in every folder, for a module's digest stands for its code.
+//!
+//! The profile `guest` in the root `Cargo.toml` was chosen by measuring the eleven modules of totesys on two busy
+//! cores: a build from nothing in seconds of CPU, all components together, and rows of `fact-sales-order` through a
+//! component in wasmtime, in chunks of 8 192, best of three.
+//!
+//! | lto  | CPU  | size     | rows/s |
+//! |------|-----:|---------:|-------:|
+//! | fat  | 66 s | 11.09 MB |  8.9 M |
+//! | thin | 95 s | 11.09 MB |  8.6 M |
+//! | off  | 90 s | 11.09 MB |  9.5 M |
+//!
+//! Size is the same and speed within the noise, for with one codegen unit and small crates there is little left to
+//! find; fat is the quickest build, because the crates below are then compiled to bitcode alone. A change of the SDK
+//! costs 11 s of CPU, a change of one table 1 s.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
