@@ -24,7 +24,7 @@ mod verify;
 mod window;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
@@ -58,11 +58,12 @@ pub struct Pipeline {
     processed: Arc<dyn Zone>,
     registry: Registry,
     sandbox: Arc<Sandbox>,
-    warehouse: Box<dyn Warehouse>,
+    /// Opened by the first who needs it: extracting alone needs no URL of the warehouse.
+    warehouse: OnceLock<Box<dyn Warehouse>>,
 }
 
 impl Pipeline {
-    /// Opens the zones, the registry, the sandbox and the warehouse of `plan`. Nothing is contacted yet.
+    /// Opens the zones, the registry and the sandbox of `plan`. Nothing is contacted yet.
     ///
     /// # Errors
     /// `Config` when a URL is malformed.
@@ -74,11 +75,7 @@ impl Pipeline {
             processed: zone(&plan.zones.processed)?,
             registry: Registry::new(zone(&plan.zones.modules)?),
             sandbox: Arc::new(Sandbox::new(limits(&plan.limits), &plan.cache)?),
-            warehouse: crate::warehouse::open(
-                plan.warehouse.url.expose()?,
-                &plan.warehouse.schema,
-                &plan.base,
-            )?,
+            warehouse: OnceLock::new(),
             plan: plan.clone(),
         })
     }
@@ -156,7 +153,7 @@ impl Pipeline {
         let mut report = LoadReport::default();
         let loading = Loading {
             zone: self.processed.clone(),
-            warehouse: self.warehouse.as_ref(),
+            warehouse: self.warehouse()?,
             run,
             observer: self.observer.clone(),
         };
@@ -292,7 +289,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` with the engine's message when the SQL is wrong.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream)> {
-        Ok(self.warehouse.query(sql).await?)
+        Ok(self.warehouse()?.query(sql).await?)
     }
 
     /// Puts the built-in modules into the modules zone and promotes those that are not; gives how many were.
@@ -348,11 +345,23 @@ impl Pipeline {
         for (name, plan) in &self.plan.sources {
             checks.extend(survey::source_checks(name, plan).await);
         }
-        checks.push(survey::warehouse(self.warehouse.as_ref()).await);
+        checks.push(match self.warehouse() {
+            Ok(warehouse) => survey::warehouse(warehouse).await,
+            Err(error) => survey::failed("warehouse".to_owned(), &error),
+        });
         let (made, failures): (Vec<Made>, Vec<TableFailure>) =
             modules::load(&self.plan, &self.registry, &self.sandbox).await;
         checks.extend(survey::module_checks(&made, &failures));
         Ok(checks)
+    }
+
+    fn warehouse(&self) -> Result<&dyn Warehouse> {
+        if let Some(warehouse) = self.warehouse.get() {
+            return Ok(warehouse.as_ref());
+        }
+        let plan = &self.plan.warehouse;
+        let opened = crate::warehouse::open(plan.url.expose()?, &plan.schema, &self.plan.base)?;
+        Ok(self.warehouse.get_or_init(|| opened).as_ref())
     }
 
     fn reader(&self) -> Reader {

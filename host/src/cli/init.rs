@@ -13,6 +13,7 @@ use super::invocation::Invocation;
 use super::text::{Paint, counted};
 use crate::builtin;
 use crate::config::{self, Plan};
+use crate::demo;
 use crate::pipeline::Pipeline;
 
 const MINIMAL: &str = include_str!("init/minimal.toml");
@@ -21,8 +22,9 @@ const GITIGNORE: &str = include_str!("init/gitignore");
 
 /// Make a project: a tidemill.toml, a .gitignore and, with an example, its modules.
 ///
-/// The example runs as it is, without a server and without a compiler. TOTESYS_URL and WAREHOUSE_URL take
-/// it to a real database and a real warehouse. A file that exists is never overwritten.
+/// The example runs as it is, without a server and without a compiler: its database is a SQLite file with an
+/// invented company. TOTESYS_URL and WAREHOUSE_URL take it to a real database and a real warehouse. A file
+/// that exists is never overwritten.
 ///
 /// Example: tidemill init --example totesys shop && cd shop && tidemill run
 #[derive(Debug, Args)]
@@ -33,6 +35,9 @@ pub(super) struct Init {
     /// The folder; it is made when it does not exist.
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
+    /// Whether the caller makes the example's database.
+    #[arg(skip)]
+    without_source: bool,
 }
 
 /// A project that comes with the program.
@@ -49,16 +54,19 @@ struct Made {
     created: Vec<String>,
     kept: Vec<String>,
     modules: usize,
-    /// The example's SQLite file, where the project reads one and it is not there.
-    missing_source: Option<PathBuf>,
+    /// The example's SQLite file, where it was made.
+    source: Option<PathBuf>,
+    /// Rows in it.
+    source_rows: u64,
 }
 
 impl Init {
-    /// The example in `folder`, as the demo begins.
+    /// The example in `folder` without its database, as the demo begins.
     pub(super) fn totesys(folder: PathBuf) -> Self {
         Self {
             example: Some(Example::Totesys),
             folder,
+            without_source: true,
         }
     }
 
@@ -80,7 +88,9 @@ impl Init {
         if let Some(modules) = modules {
             let plan = config::load(&folder.join(config::FILE), call.environment(), &[])?;
             made.modules = install(&plan, &modules, call).await?;
-            made.missing_source = missing_source(&plan);
+            if !self.without_source {
+                generate(&plan, &mut made).await?;
+            }
         }
         let text = told(&made, &self.folder, self.example.is_some(), call.paint());
         Ok(Answer::new(text, &made))
@@ -96,6 +106,18 @@ async fn install(
     let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
     let who = call.environment().get("USER").unwrap_or("tidemill init");
     pipeline.install(modules, who, call.clock()()).await
+}
+
+/// Makes the database that the example reads, where it is a SQLite file that does not exist.
+async fn generate(plan: &Plan, made: &mut Made) -> crate::Result<()> {
+    let Some(file) = missing_source(plan) else {
+        return Ok(());
+    };
+    let url = format!("sqlite://{}", file.display());
+    let generated = demo::generate(&url, demo::Options::default(), 0, &mut |_| {}).await?;
+    made.source_rows = generated.rows.values().sum();
+    made.source = Some(file);
+    Ok(())
 }
 
 /// The SQLite file that the example reads and that does not exist: what the generator of the demo makes.
@@ -145,11 +167,12 @@ fn told(made: &Made, folder: &Path, example: bool, paint: Paint) -> String {
         let modules = counted(made.modules as u64, "module", "modules");
         text.push_str(&format!("{} {modules}\n", paint.good("installed")));
     }
-    if let Some(file) = &made.missing_source {
+    if let Some(name) = made.source.as_ref().and_then(|file| file.file_name()) {
+        let rows = counted(made.source_rows, "row", "rows");
+        let name = name.display();
         text.push_str(&format!(
-            "{} {}: name a database with TOTESYS_URL\n",
-            paint.doubtful("missing"),
-            file.display()
+            "{} {name}, an invented company with {rows}\n",
+            paint.good("generated")
         ));
     }
     let enter = match folder == Path::new(".") {

@@ -13,7 +13,7 @@ use super::report::{
 };
 use super::transform::pending_landings;
 use super::window::{self, Asked};
-use crate::config::{Plan, SourcePlan};
+use crate::config::{Cursor, Plan, SourcePlan};
 use crate::error::Result;
 use crate::manifest::{LandedTable, LandingManifest, ManifestLog, ProcessedManifest};
 use crate::registry::Registry;
@@ -340,15 +340,40 @@ pub(super) async fn source_checks(name: &str, plan: &SourcePlan) -> Vec<Check> {
                 name.clone(),
                 format!("{target} answers and gives {} tables", tables.len()),
             )];
-            checks.extend(tables.iter().filter_map(|found| {
-                let reason = found.changes.as_ref().err()?;
-                Some(passed(
-                    format!("{name}: {}", found.table.name),
-                    format!("every run compares the whole table, because {reason}"),
-                ))
-            }));
+            checks.extend(tables.iter().filter_map(|found| method(&name, plan, found)));
             checks
         }
+    }
+}
+
+/// How changes of one table are found, where that is not what one would expect.
+fn method(name: &str, plan: &SourcePlan, found: &Discovered) -> Option<Check> {
+    let name = format!("{name}: {}", found.table.name);
+    let Cursor::Column { name: column, .. } = plan.cursor_of(found.table.name.as_str()) else {
+        let reason = found.changes.as_ref().err()?;
+        let detail = format!("every run compares the whole table, because {reason}");
+        return Some(passed(name, detail));
+    };
+    match found.cursor_candidates.iter().find(|c| c.column == *column) {
+        Some(candidate) if candidate.indexed => None,
+        Some(_) => Some(passed(
+            name,
+            format!(
+                "no index begins with {column}, so that every run reads the whole table to find what is new"
+            ),
+        )),
+        None => Some(Check {
+            name,
+            ok: false,
+            detail: format!("{column} is no column that can tell what is new"),
+            hint: Some(match found.cursor_candidates.first() {
+                Some(other) => format!(
+                    "use `cursor = \"{}\"` or `cursor = \"snapshot\"`",
+                    other.column
+                ),
+                None => "use `cursor = \"snapshot\"`".to_owned(),
+            }),
+        }),
     }
 }
 
