@@ -164,7 +164,8 @@ fn problem(importer: &str, imported: &str) -> Option<String> {
         )
     } else {
         format!(
-            "{importer} imports its sideways neighbour {imported}: only the pipeline knows both"
+            "{importer} imports {imported}, which only {} may",
+            importers(imported)
         )
     })
 }
@@ -177,6 +178,12 @@ fn may_import(importer: &str, imported: &str) -> bool {
     ROOMS
         .iter()
         .any(|(name, reach)| *name == importer && reach.contains(&imported))
+}
+
+/// Who may import `room`.
+fn importers(room: &str) -> String {
+    let names = ROOMS.iter().filter(|(_, reach)| reach.contains(&room));
+    names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 /// The first name of every path that begins at the crate's root, with its line, each once per line.
@@ -240,9 +247,7 @@ mod tests {
                 "host/src/zone/local.rs",
                 "//! A zone.\n\nuse crate::source::Source;\n"
             ),
-            [
-                "host/src/zone/local.rs:3: zone imports its sideways neighbour source: only the pipeline knows both"
-            ]
+            ["host/src/zone/local.rs:3: zone imports source, which only pipeline, cli may"]
         );
     }
 
