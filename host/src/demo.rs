@@ -20,6 +20,7 @@ pub use model::{Change, Commit, Day, Event, Oddity, Options, Totesys};
 pub use simulation::{Generated, Simulation, generate};
 pub use story::{Inexact, Story, Told};
 
+use crate::connection::postgres::ConnectError;
 use crate::error::{Classify, ErrorKind};
 
 /// What went wrong with the demo.
@@ -34,13 +35,13 @@ pub enum DemoError {
     /// There is a totesys already.
     #[error("{target} holds a totesys already")]
     Exists {
-        /// The file, or the URL without its password.
+        /// The file, or host, port and database.
         target: String,
     },
     /// There is no totesys.
     #[error("{target} holds no totesys")]
     Missing {
-        /// The file, or the URL without its password.
+        /// The file, or host, port and database.
         target: String,
     },
     /// The SQLite file refused.
@@ -54,19 +55,13 @@ pub enum DemoError {
         #[source]
         cause: rusqlite::Error,
     },
-    /// The PostgreSQL server does not answer, or refused the login.
-    #[error("cannot talk to {target}")]
-    Unreachable {
-        /// The URL without its password.
-        target: String,
-        /// The driver's error.
-        #[source]
-        cause: tokio_postgres::Error,
-    },
+    /// There is no way to the PostgreSQL server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The PostgreSQL server refused.
     #[error("{target} refused to {action}")]
     Postgres {
-        /// The URL without its password.
+        /// Host, port and database.
         target: String,
         /// What was asked of it.
         action: &'static str,
@@ -77,7 +72,7 @@ pub enum DemoError {
     /// Somebody else changed the database while days passed in it.
     #[error("{target} does not hold the row of {table} that should change")]
     Strange {
-        /// The URL without its password.
+        /// Host, port and database.
         target: String,
         /// The table.
         table: &'static str,
@@ -96,7 +91,7 @@ impl Classify for DemoError {
             | Self::Missing { .. }
             | Self::Sqlite { .. }
             | Self::Postgres { .. } => ErrorKind::Config,
-            Self::Unreachable { .. } => ErrorKind::Unavailable,
+            Self::Connect(error) => error.kind(),
             Self::Strange { .. } | Self::Row(_) => ErrorKind::Data,
         }
     }
@@ -104,6 +99,7 @@ impl Classify for DemoError {
     fn hint(&self) -> Option<String> {
         Some(
             match self {
+                Self::Connect(error) => return error.hint(),
                 Self::Url(_) => {
                     "write it as sqlite://path/to/file or postgresql://user:password@host/database"
                 }
@@ -111,7 +107,6 @@ impl Classify for DemoError {
                 Self::Exists { .. } => "name another file or an empty database",
                 Self::Missing { .. } => "make one with `tidemill demo generate`",
                 Self::Sqlite { .. } => "check that the folder exists and can be written to",
-                Self::Unreachable { .. } => "check the URL and that the server runs",
                 Self::Postgres { .. } => "let the user own the schema, and nobody else use it",
                 Self::Strange { .. } | Self::Row(_) => "generate a fresh totesys",
             }

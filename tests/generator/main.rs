@@ -26,8 +26,8 @@ async fn create(url: &str, options: Options) -> Result<Simulation> {
 async fn both_databases_imply_the_same_star_after_every_day() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sqlite = format!("sqlite://{}", folder.path().join("totesys.db").display());
-    let server = Server::shared()?;
-    let postgres = server.database().await?;
+    let server = Server::shared();
+    let postgres = server.fresh_database().await;
     let mut in_sqlite = create(&sqlite, options(&Oddity::ALL)).await?;
     let mut in_postgres = create(&postgres, options(&Oddity::ALL)).await?;
     for _ in 0..20 {
@@ -46,8 +46,8 @@ async fn both_databases_imply_the_same_star_after_every_day() -> Result<()> {
 
 #[tokio::test]
 async fn postgres_read_again_goes_on_as_if_the_model_had_been_kept() -> Result<()> {
-    let server = Server::shared()?;
-    let [kept, read_again] = [server.database().await?, server.database().await?];
+    let server = Server::shared();
+    let [kept, read_again] = [server.fresh_database().await, server.fresh_database().await];
     let mut simulation = create(&kept, options(&[])).await?;
     drop(create(&read_again, options(&[])).await?);
     for _ in 0..6 {
@@ -65,8 +65,8 @@ async fn postgres_read_again_goes_on_as_if_the_model_had_been_kept() -> Result<(
 
 #[tokio::test]
 async fn the_schema_is_that_of_the_application() -> Result<()> {
-    let server = Server::shared()?;
-    let url = server.database().await?;
+    let server = Server::shared();
+    let url = server.fresh_database().await;
     drop(create(&url, options(&[])).await?);
     let client = connect(&url).await?;
     let texts = async |sql: &str| -> Result<Vec<String>> {
@@ -121,8 +121,8 @@ async fn the_schema_is_that_of_the_application() -> Result<()> {
 
 #[tokio::test]
 async fn a_refused_generation_leaves_nothing() -> Result<()> {
-    let server = Server::shared()?;
-    let url = server.database().await?;
+    let server = Server::shared();
+    let url = server.fresh_database().await;
     tidemill_tests::postgres::execute(&url, "CREATE TYPE \"TransactionType\" AS ENUM ('OTHER')")
         .await?;
     let error = create(&url, options(&[]))
@@ -142,11 +142,11 @@ async fn a_refused_generation_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_template_gives_the_same_database_without_generating_it_again() -> Result<()> {
-    let server = Server::shared()?;
-    let template = server.database().await?;
+    let server = Server::shared();
+    let template = server.fresh_database().await;
     drop(create(&template, options(&[])).await?);
-    wait_until_nobody_is_connected(&server, &template).await?;
-    let copy = server.database_from(database_of(&template)).await?;
+    server.disconnect(database_of(&template)).await;
+    let copy = server.database_from(database_of(&template)).await;
     let (one, other) = (
         oracle::expected(&template).await?,
         oracle::expected(&copy).await?,
@@ -155,19 +155,12 @@ async fn a_template_gives_the_same_database_without_generating_it_again() -> Res
     Ok(())
 }
 
-async fn wait_until_nobody_is_connected(server: &Server, url: &str) -> Result<()> {
-    let client = connect(&server.url("postgres")).await?;
-    let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-    client.query(sql, &[&database_of(url)]).await?;
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_standby_answers_with_what_its_primary_wrote() -> Result<()> {
-    let server = Server::start()?;
-    let url = server.database().await?;
+    let server = Server::start("");
+    let url = server.fresh_database().await;
     drop(create(&url, options(&[])).await?);
-    let standby = server.standby()?;
+    let standby = server.standby();
     let (one, other) = (
         oracle::expected(&url).await?,
         oracle::expected(&standby.url(database_of(&url))).await?,

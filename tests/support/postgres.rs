@@ -1,178 +1,337 @@
-//! A real PostgreSQL server of the test's own, on loopback, in a temporary folder, stopped when dropped.
+//! Real PostgreSQL servers for tests: each in its own folder on its own port, gone with its owner.
+//!
+//! What cannot be had here panics with what to do: a test has no other answer to it.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-/// The variable that names a folder with `initdb` and `pg_ctl`, for servers that are not where Debian,
-/// Fedora or Homebrew put them.
-const BIN: &str = "TIDEMILL_POSTGRES_BIN";
+/// Another process may take a free port before the server does.
+const ATTEMPTS: usize = 5;
 
-/// Settings of every server: quick rather than durable, with room for what the tests do.
+/// What every server of the tests is told: fast, quiet, and nothing moves unless a test moves it.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 fsync = off
-full_page_writes = off
-max_connections = 200
-max_prepared_transactions = 8
-max_wal_senders = 4
-wal_level = replica
-hot_standby = on
+autovacuum = off
+shared_buffers = '16MB'
+max_connections = 60
+max_prepared_transactions = 5
+timezone = 'UTC'
 ";
 
-/// A server. Its only user is `postgres`, who needs no password from loopback.
+/// A running server. Dropping it stops it and removes its folder.
 #[derive(Debug)]
 pub struct Server {
     folder: TempDir,
     port: u16,
-    programs: Programs,
     databases: AtomicU32,
 }
 
 impl Server {
-    /// A fresh server.
-    ///
-    /// # Errors
-    /// When PostgreSQL is not installed or does not start; the message says what to do.
-    pub fn start() -> Result<Self> {
-        let programs = Programs::find()?;
-        let folder = programs.folder()?;
-        programs.run("initdb", |command| {
-            command
-                .arg("-D")
-                .arg(folder.path().join("data"))
-                .args(["-U", "postgres", "-A", "trust", "--no-sync"])
-                .args(["-E", "UTF8", "--locale=C.UTF-8"])
-        })?;
-        let configuration = folder.path().join("data/postgresql.auto.conf");
-        std::fs::write(&configuration, SETTINGS)
-            .with_context(|| format!("cannot write {}", configuration.display()))?;
-        Self::serve(programs, folder)
-    }
-
-    /// The server that the tests of this process share: each takes a database of its own. It stops when
-    /// the last of them lets go of it.
-    ///
-    /// # Errors
-    /// As [`Server::start`].
-    pub fn shared() -> Result<Arc<Self>> {
+    /// The server that the tests of one binary share; each makes a database of its own in it.
+    pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = SHARED
+            .lock()
+            .expect("no test fails while it starts a server");
         if let Some(server) = shared.upgrade() {
-            return Ok(server);
+            return server;
         }
-        let server = Arc::new(Self::start()?);
+        let server = Arc::new(Self::start(""));
         *shared = Arc::downgrade(&server);
-        Ok(server)
+        server
     }
 
-    /// A hot standby that follows this server and answers queries.
-    ///
-    /// # Errors
-    /// When the base backup or the start fails.
-    pub fn standby(&self) -> Result<Self> {
-        let folder = self.programs.folder()?;
-        self.programs.run("pg_basebackup", |command| {
-            command
-                .arg("-D")
-                .arg(folder.path().join("data"))
-                .args(["-R", "-X", "stream", "--no-sync", "-c", "fast"])
-                .args(["-h", "127.0.0.1", "-U", "postgres", "-p"])
-                .arg(self.port.to_string())
-        })?;
-        Self::serve(self.programs.clone(), folder)
-    }
-
-    fn serve(programs: Programs, folder: TempDir) -> Result<Self> {
-        let port = free_port()?;
-        programs.run("pg_ctl", |command| {
-            command
-                .args(["start", "-w", "-t", "60", "-D"])
-                .arg(folder.path().join("data"))
-                .arg("-l")
-                .arg(folder.path().join("log"))
-                .arg("-o")
-                .arg(format!("-p {port} -k {}", folder.path().display()))
-        })?;
-        Ok(Self {
-            folder,
-            port,
-            programs,
-            databases: AtomicU32::new(0),
+    /// A server of its own, with more lines for `postgresql.conf`.
+    pub fn start(settings: &str) -> Self {
+        Self::prepare(settings, |folder| {
+            run(
+                "initdb",
+                folder,
+                [
+                    "-D",
+                    path(&data(folder)),
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "--no-sync",
+                    "-E",
+                    "UTF8",
+                    "--locale=C.UTF-8",
+                ],
+            );
         })
     }
 
-    /// The URL of a database of this server.
-    pub fn url(&self, database: &str) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
+    /// A hot standby that follows `self`.
+    pub fn standby(&self) -> Self {
+        Self::prepare("", |folder| {
+            run(
+                "pg_basebackup",
+                folder,
+                [
+                    "-D",
+                    path(&data(folder)),
+                    "-R",
+                    "-X",
+                    "stream",
+                    "-c",
+                    "fast",
+                    "--no-sync",
+                    "-d",
+                    &self.url("postgres"),
+                ],
+            );
+        })
     }
 
-    /// The port it listens on.
+    fn prepare(settings: &str, fill: impl Fn(&Path)) -> Self {
+        let folder = folder();
+        fill(folder.path());
+        append(&data(folder.path()).join("postgresql.conf"), SETTINGS);
+        append(&data(folder.path()).join("postgresql.conf"), settings);
+        for _ in 0..ATTEMPTS {
+            let port = free_port();
+            if launch(folder.path(), port) {
+                let databases = AtomicU32::new(0);
+                return Self {
+                    folder,
+                    port,
+                    databases,
+                };
+            }
+        }
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("the server does not start:\n{log}");
+    }
+
+    /// Stops it without a word to its clients and starts it again, with more lines for `postgresql.conf`.
+    pub fn restart(&self, settings: &str) {
+        stop(self.folder.path());
+        append(&self.data().join("postgresql.conf"), settings);
+        assert!(launch(self.folder.path(), self.port), "it started before");
+    }
+
+    /// Sets the id of the next transaction, as years of writing would.
+    pub fn skip_to_transaction(&self, id: u64) {
+        let folder = self.folder.path();
+        run(
+            "pg_ctl",
+            folder,
+            ["-D", path(&self.data()), "-m", "fast", "-s", "stop"],
+        );
+        let id = id & u64::from(u32::MAX);
+        run(
+            "pg_resetwal",
+            folder,
+            ["-x", &id.to_string(), "-D", path(&self.data())],
+        );
+        // The server expects the commit log of the ids that it never gave out: a zeroed segment.
+        let segment = format!("{:04X}", id / (8_192 * 4 * 32));
+        let file = self.data().join("pg_xact").join(segment);
+        if !file.exists() {
+            std::fs::write(&file, vec![0; 8_192 * 32]).expect("the folder is ours");
+            hand_over(&file, 0o600);
+        }
+        assert!(launch(folder, self.port), "it started before");
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        data(self.folder.path())
+    }
+
+    /// Its port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A fresh, empty database; gives its URL.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn database(&self) -> Result<String> {
+    /// The URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!(
+            "postgresql://postgres@127.0.0.1:{}/{database}?sslmode=disable",
+            self.port
+        )
+    }
+
+    /// A session in `database`.
+    pub async fn client(&self, database: &str) -> Client {
+        let config = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let mut config: tokio_postgres::Config = config.parse().expect("it is well formed");
+        let (client, connection) = config
+            .dbname(database)
+            .connect(NoTls)
+            .await
+            .expect("the server runs");
+        tokio::spawn(connection);
+        client
+    }
+
+    /// A new, empty database and a session in it.
+    pub async fn database(&self, name: &str) -> Client {
+        let client = self.client("postgres").await;
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("the name is new");
+        self.client(name).await
+    }
+
+    /// A new, empty database under a name that no other test has; gives its URL.
+    pub async fn fresh_database(&self) -> String {
         self.database_from("template1").await
     }
 
-    /// A fresh copy of the database named `template`, to which nobody may be connected: a generated
+    /// A new copy of the database `template`, to which nobody may be connected; gives its URL. A generated
     /// totesys is copied much faster than it is generated again.
-    ///
-    /// # Errors
-    /// When the server refuses.
-    pub async fn database_from(&self, template: &str) -> Result<String> {
+    pub async fn database_from(&self, template: &str) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let client = connect(&self.url("postgres")).await?;
-        let sql = format!("CREATE DATABASE \"{name}\" TEMPLATE \"{template}\"");
+        let client = self.client("postgres").await;
         client
-            .batch_execute(&sql)
+            .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}"))
             .await
-            .with_context(|| sql.clone())?;
-        Ok(self.url(&name))
+            .expect("the template is there and nobody is connected to it");
+        self.url(&name)
     }
 
-    /// The last lines of its log, for messages.
-    pub fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = lines.len().saturating_sub(30);
-        lines.get(last..).unwrap_or_default().join("\n")
+    /// Ends every session in `database`, so that it can be a template.
+    pub async fn disconnect(&self, database: &str) {
+        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        let client = self.client("postgres").await;
+        client.query(sql, &[&database]).await.expect("postgres may");
+    }
+
+    /// Writes a file of the server's into its data folder, readable by it alone.
+    pub fn write(&self, name: &str, text: &str) {
+        let file = self.data().join(name);
+        std::fs::write(&file, text).expect("the folder is ours");
+        hand_over(&file, 0o600);
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let stopped = self.programs.run("pg_ctl", |command| {
-            command
-                .args(["stop", "-w", "-m", "immediate", "-D"])
-                .arg(self.folder.path().join("data"))
-        });
-        if let Err(error) = stopped
-            && !std::thread::panicking()
-        {
-            panic!("a PostgreSQL server of a test does not stop: {error:#}");
-        }
+        stop(self.folder.path());
     }
+}
+
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("temporary paths are UTF-8")
+}
+
+fn folder() -> TempDir {
+    let folder = TempDir::new().expect("there is room for temporary files");
+    hand_over(folder.path(), 0o700);
+    folder
+}
+
+fn append(file: &Path, text: &str) {
+    let mut content = std::fs::read_to_string(file).expect("the server made it");
+    content.push_str(text);
+    std::fs::write(file, content).expect("the folder is ours");
+}
+
+fn launch(folder: &Path, port: u16) -> bool {
+    let options = format!("-p {port} -k {}", path(folder));
+    let output = program("pg_ctl", folder)
+        .args(["-D", path(&data(folder)), "-w", "-s"])
+        .args(["-l", path(&folder.join("log")), "-o", &options, "start"])
+        .output()
+        .expect("initdb was there");
+    output.status.success()
+}
+
+fn stop(folder: &Path) {
+    // pg_ctl finds the process by the id in the folder. Immediate: nothing is worth a checkpoint here.
+    let _ = program("pg_ctl", folder)
+        .args(["-D", path(&data(folder)), "-m", "immediate", "-s", "stop"])
+        .output();
+}
+
+fn run(name: &str, folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) {
+    let output: Output = program(name, folder)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{name} cannot be run: {error}; run `cargo x test`"));
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} failed: {talk}");
+}
+
+/// A program of PostgreSQL's. As root it runs as the user `postgres`, because the server refuses root.
+fn program(name: &str, folder: &Path) -> Command {
+    let program = binaries().join(name);
+    let mut command = if is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir(folder);
+    command
+}
+
+/// The folder that `cargo x test` names, or the newest version that Debian's packages installed.
+fn binaries() -> PathBuf {
+    if let Some(folder) = super::variable("TIDEMILL_PG_BIN") {
+        return folder;
+    }
+    let newest = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").exists())
+        .max();
+    newest.expect("there is no PostgreSQL server to test with; run the tests with `cargo x test`")
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// Gives a file to the user that the server runs as.
+fn hand_over(file: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    if is_root() {
+        let id = |flag: &str| -> u32 {
+            let output = Command::new("id")
+                .args([flag, "postgres"])
+                .output()
+                .expect("id is part of the system");
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.trim().parse().expect("there is a user postgres")
+        };
+        chown(file, Some(id("-u")), Some(id("-g"))).expect("root may");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
 }
 
 /// The name of the database in a URL of [`Server::url`].
 pub fn database_of(url: &str) -> &str {
-    url.rsplit('/').next().unwrap_or_default()
+    let path = url.rsplit('/').next().unwrap_or_default();
+    path.split('?').next().unwrap_or_default()
 }
 
-/// A connection whose task ends when the client is dropped.
+/// A session whose task ends when the client is dropped.
 ///
 /// # Errors
 /// When the server does not answer.
@@ -180,122 +339,11 @@ pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await
         .with_context(|| format!("cannot connect to {url}"))?;
-    tokio::spawn(async move { drop(connection.await) });
+    tokio::spawn(connection);
     Ok(client)
 }
 
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("loopback has no free port")?;
-    Ok(listener.local_addr()?.port())
-}
-
-/// The server's programs and the user to run them as: PostgreSQL refuses to be run by root.
-#[derive(Debug, Clone)]
-struct Programs {
-    folder: PathBuf,
-    user: Option<(u32, u32)>,
-}
-
-impl Programs {
-    fn find() -> Result<Self> {
-        let folder = folders()
-            .into_iter()
-            .find(|folder| folder.join("initdb").exists());
-        let Some(folder) = folder else {
-            bail!(
-                "PostgreSQL is not installed: run `cargo x test`, which installs it on Debian, or name \
-                 the folder of its programs in {BIN}"
-            );
-        };
-        Ok(Self {
-            folder,
-            user: unprivileged_user()?,
-        })
-    }
-
-    /// A temporary folder that belongs to the server's user.
-    fn folder(&self) -> Result<TempDir> {
-        let folder = tempfile::Builder::new().prefix("tidemill-pg-").tempdir()?;
-        if let Some((user, group)) = self.user {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group))?;
-        }
-        Ok(folder)
-    }
-
-    fn run(
-        &self,
-        program: &str,
-        arguments: impl FnOnce(&mut Command) -> &mut Command,
-    ) -> Result<()> {
-        let mut command = Command::new(self.folder.join(program));
-        arguments(&mut command);
-        if let Some((user, group)) = self.user {
-            command.uid(user).gid(group);
-        }
-        // A daemon that is started here must not inherit a pipe that somebody waits on.
-        command
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let errors = tempfile::tempfile()?;
-        command.stderr(errors.try_clone()?);
-        let status = command
-            .status()
-            .with_context(|| format!("cannot run {program}"))?;
-        ensure!(
-            status.success(),
-            "{program} failed: {}",
-            read_from_start(errors)?
-        );
-        Ok(())
-    }
-}
-
-fn read_from_start(mut file: std::fs::File) -> Result<String> {
-    use std::io::{Read, Seek};
-    let mut text = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(text.trim().to_owned())
-}
-
-/// Where the programs may be, the best first.
-fn folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = super::variable(BIN).into_iter().collect();
-    for parent in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-        let mut versions: Vec<PathBuf> = std::fs::read_dir(parent)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
-            .collect();
-        versions.sort();
-        folders.extend(versions.into_iter().rev());
-    }
-    folders.push("/usr/bin".into());
-    folders
-}
-
-/// The user and group to run the server as where this process is root; `None` where it is not.
-fn unprivileged_user() -> Result<Option<(u32, u32)>> {
-    use std::os::unix::fs::MetadataExt;
-    let is_root = tempfile::tempfile()?.metadata()?.uid() == 0;
-    if !is_root {
-        return Ok(None);
-    }
-    let users = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
-    let id_of = |name: &str| {
-        let line = users
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-    };
-    let user = id_of("postgres").or_else(|| id_of("nobody"));
-    user.map(Some)
-        .context("root may not run PostgreSQL, and there is neither a user postgres nor nobody")
-}
-
-/// Runs a SQL script on a database.
+/// Runs a script in a database.
 ///
 /// # Errors
 /// The server's, with the script.

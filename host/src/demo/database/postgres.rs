@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::SinkExt;
-use tokio::task::JoinHandle;
+use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Statement};
 
 use super::super::DemoError;
 use super::super::model::{Change, Commit, Memory};
 use super::super::rows::{Kind, Row, Table, Value};
 use super::{Database, MIGRATIONS, memory, quoted, remembered_rows, stride};
+use crate::connection::postgres::{PgConnection, PgUrl, connect};
 
 const TABLES: &str = include_str!("../sql/postgres_tables.sql");
 const CONSTRAINTS: &str = include_str!("../sql/postgres_constraints.sql");
@@ -21,12 +21,11 @@ const CONSTRAINTS: &str = include_str!("../sql/postgres_constraints.sql");
 /// Bytes of COPY text that are sent at once: large enough that the wire is not the bottleneck.
 const COPY_BYTES: usize = 256 * 1024;
 
-/// A connection. TLS is not spoken: the demo writes to a database beside it, never to one in production.
+/// A session in the database.
 pub(super) struct Postgres {
     target: String,
-    client: Client,
+    client: PgConnection,
     statements: HashMap<(Table, Verb), Statement>,
-    driver: JoinHandle<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,29 +35,13 @@ enum Verb {
     Delete,
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 impl Postgres {
     pub(super) async fn connect(url: &str) -> Result<Self, DemoError> {
-        let target = crate::connection::redact(url);
-        let (client, connection) =
-            tokio_postgres::connect(url, NoTls)
-                .await
-                .map_err(|cause| DemoError::Unreachable {
-                    target: target.clone(),
-                    cause,
-                })?;
-        // Its error reaches the caller through the client, whose next call fails.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let url = PgUrl::parse(url)?;
         Ok(Self {
-            target,
-            client,
+            target: url.target().to_owned(),
+            client: connect(&url).await?,
             statements: HashMap::new(),
-            driver,
         })
     }
 

@@ -21,7 +21,7 @@ pub(super) const ALL: [Question; 4] = [
         title: Cow::Borrowed("Revenue per month and currency, the last three months"),
         sql: Cow::Borrowed(
             "
-SELECT d.year, d.month_name AS month, c.currency_code AS currency, count(*) AS n_orders,
+SELECT d.year, d.month_name, c.currency_code AS currency, count(*) AS n_orders,
        sum(f.units_sold * f.unit_price) AS n_revenue
 FROM fact_sales_order_current f
 JOIN dim_date d ON d.date_id = f.created_date
