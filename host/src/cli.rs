@@ -1,6 +1,6 @@
 //! The command line: parse, run one verb, say what came of it. Touches no Arrow, SQL or Wasm.
 //!
-//! stdout is data and stderr is talk. A verb gives an [`Answer`]; only this file writes it, maps errors
+//! stdout is data and stderr is talk. A verb gives an `Answer`; only this file writes it, maps errors
 //! to exit codes and listens for signals. Dropping the future of a verb is how it is interrupted: what is
 //! not committed by then was never there.
 

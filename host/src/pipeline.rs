@@ -307,13 +307,16 @@ impl Pipeline {
             when,
             why: "built into tidemill".to_owned(),
         };
-        let mut promoted = 0;
-        for builtin in modules {
+        // Compiling takes seconds a module on one core, the rest nothing.
+        let compiled = modules.iter().map(|builtin| {
             let component = bytes::Bytes::from_static(builtin.bytes);
-            let module =
-                modules::compile(&self.sandbox, component.clone(), bytes::Bytes::new()).await?;
+            modules::compile(&self.sandbox, component, bytes::Bytes::new())
+        });
+        let compiled = futures::future::try_join_all(compiled).await?;
+        let mut promoted = 0;
+        for (builtin, module) in modules.iter().zip(compiled) {
             self.registry
-                .push(&component, &[], module.description())
+                .push(builtin.bytes, &[], module.description())
                 .await?;
             if self.registry.active(&builtin.name).await?.is_none() {
                 self.registry
