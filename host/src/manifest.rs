@@ -468,3 +468,78 @@ pub struct LandedObjects {
     /// Objects with keys that are gone.
     pub deleted: Vec<Object>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::memory::MemoryZone;
+
+    fn manifest(sequence: u64, run: u32) -> LandingManifest {
+        LandingManifest {
+            format: FORMAT,
+            sequence,
+            run: RunId::new(DateTime::UNIX_EPOCH, run),
+            source: "totesys".into(),
+            tidemill: "0.1.0".into(),
+            writer: "parquet-1".into(),
+            logical_time: DateTime::UNIX_EPOCH,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    fn log() -> (Arc<MemoryZone>, ManifestLog<LandingManifest>) {
+        let zone = Arc::new(MemoryZone::default());
+        (zone.clone(), ManifestLog::new(zone, "totesys"))
+    }
+
+    #[tokio::test]
+    async fn the_newest_manifest_is_the_last_that_was_committed() {
+        let (_, log) = log();
+        assert_eq!(log.newest().await.unwrap(), None);
+        log.commit(&manifest(1, 1)).await.unwrap();
+        log.commit(&manifest(2, 2)).await.unwrap();
+        assert_eq!(log.newest().await.unwrap(), Some(manifest(2, 2)));
+    }
+
+    #[tokio::test]
+    async fn of_two_runs_that_commit_the_same_number_one_is_told_of_the_other() {
+        let (_, log) = log();
+        log.commit(&manifest(1, 1)).await.unwrap();
+        let error = log.commit(&manifest(1, 2)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert_eq!(log.newest().await.unwrap(), Some(manifest(1, 1)));
+    }
+
+    #[tokio::test]
+    async fn a_manifest_of_a_later_version_is_named_as_such() {
+        let (zone, log) = log();
+        let key = "totesys/_manifests/0000000001.json";
+        zone.create(
+            key,
+            bytes::Bytes::from_static(br#"{"format": 9, "what": "ever"}"#),
+        )
+        .await
+        .unwrap();
+        let error = log.newest().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "memory:///totesys/_manifests/0000000001.json has format 9, and this version reads up to 1"
+        );
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_manifest_is_an_error_and_not_an_empty_history() {
+        let (zone, log) = log();
+        zone.create(
+            "totesys/_manifests/0000000001.json",
+            bytes::Bytes::from_static(b"{\"format\""),
+        )
+        .await
+        .unwrap();
+        assert!(matches!(
+            log.newest().await,
+            Err(ManifestError::Damaged { .. })
+        ));
+    }
+}
