@@ -14,8 +14,8 @@ pub(super) const NUMBER: &str = "n_";
 pub(super) const OPENING: &str = "
   A company
 
-  totesys is the back end of a company that sells tote bags. Here it is a SQLite file with the history
-  of nearly two years, invented but true to the real thing.
+  totesys is the back end of a company that sells tote bags. Here it is a SQLite file with the
+  history of nearly two years, invented but true to the real thing.
 ";
 
 pub(super) const FIRST_RUN: &str = "
@@ -27,8 +27,8 @@ pub(super) const FIRST_RUN: &str = "
 pub(super) const DAYS: &str = "
   Days pass
 
-  Deals are entered, payments fall due. Now and then somebody edits an order and the application does
-  not say so: last_updated stays as it was, and a watermark on it would never see the edit.
+  Deals are entered, payments fall due. Now and then somebody edits an order and the application
+  does not say so: last_updated stays as it was, and a watermark on it would never see the edit.
 ";
 
 pub(super) const QUESTIONS: &str = "
