@@ -20,7 +20,7 @@ use crate::run::RunId;
 /// The file that the example reads, below the folder of the demo.
 const DATABASE: &str = "totesys.sqlite";
 
-/// Show everything at once: make a company, build its star, let days pass, find every change.
+/// Make a company, build its star, let days pass, and find every change.
 ///
 /// The folder it leaves is a project like any other: query it, look at its runs, let it run again. Nothing
 /// is contacted that is not in it, whatever TOTESYS_URL and WAREHOUSE_URL say.

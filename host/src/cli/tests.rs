@@ -34,6 +34,8 @@ fn every_verb_has_a_help_that_stays() {
         insta::assert_snapshot!(format!("help_{verb}"), help(&[&verb]));
     }
     insta::assert_snapshot!("help_module_list", help(&["module", "list"]));
+    insta::assert_snapshot!("help_demo_generate", help(&["demo", "generate"]));
+    insta::assert_snapshot!("help_demo_advance", help(&["demo", "advance"]));
 }
 
 #[test]
