@@ -1,0 +1,9 @@
+//! The straight line from end to end: the real program, real servers, and a star that is compared with the
+//! source by SQL that knows nothing of modules.
+//!
+//! ```text
+//! World = totesys ──tidemill run──▶ warehouse          after every run: oracle, and every version of every fact
+//! ```
+
+mod changes;
+mod world;

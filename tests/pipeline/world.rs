@@ -1,0 +1,279 @@
+//! A totesys, a project that reads it, its warehouse, and what the warehouse should hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tidemill::demo::{Commit, Day, Oddity, Options, Simulation, Totesys};
+use tidemill::warehouse::{self, Warehouse};
+use tidemill_tests::evolution::Evolution;
+use tidemill_tests::oracle;
+use tidemill_tests::postgres::Server;
+use tidemill_tests::project::{Project, Said};
+use tidemill_tests::star::query;
+
+/// Where a database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// In the project's folder: SQLite as the source, Delta as the warehouse.
+    Folder,
+    /// On a PostgreSQL server.
+    Postgres,
+}
+
+/// How a world begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Beginning {
+    pub(crate) source: At,
+    pub(crate) warehouse: At,
+    /// The schema of the warehouse.
+    pub(crate) schema: &'static str,
+    /// Texts of the project file, and what stands there instead.
+    pub(crate) edits: &'static [(&'static str, &'static str)],
+    /// The size of the company.
+    pub(crate) scale: f64,
+    /// What happens on its days.
+    pub(crate) oddities: Vec<Oddity>,
+}
+
+impl Beginning {
+    /// Both databases at the same place, an ordinary company.
+    pub(crate) fn at(place: At) -> Self {
+        Self {
+            source: place,
+            warehouse: place,
+            schema: "public",
+            edits: &[],
+            scale: 0.5,
+            oddities: Vec::new(),
+        }
+    }
+}
+
+/// Everything that a test of the straight line needs.
+pub(crate) struct World {
+    pub(crate) project: Project,
+    /// The URL of totesys.
+    pub(crate) source: String,
+    /// The URL of the warehouse.
+    pub(crate) star: String,
+    pub(crate) warehouse: Box<dyn Warehouse>,
+    pub(crate) simulation: Simulation,
+    pub(crate) evolution: Evolution,
+    /// Stopped after everything that talks to it.
+    pub(crate) server: Arc<Server>,
+}
+
+impl World {
+    /// A generated totesys with a project that has not run yet.
+    pub(crate) async fn begin(beginning: Beginning) -> Result<Self> {
+        let server = Server::shared()?;
+        let source = match beginning.source {
+            At::Folder => None,
+            At::Postgres => Some(server.database().await?),
+        };
+        let star = match beginning.warehouse {
+            At::Folder => None,
+            At::Postgres => Some(server.database().await?),
+        };
+        let project = Project::totesys(source.as_deref(), star.as_deref())?;
+        edit(&project.path().join("tidemill.toml"), beginning.edits)?;
+        let file = || {
+            format!(
+                "sqlite://{}",
+                project.path().join("totesys.sqlite").display()
+            )
+        };
+        let source = source.unwrap_or_else(file);
+        let star = star.unwrap_or_else(|| "delta://./warehouse".into());
+        let options = Options {
+            seed: 7,
+            scale: beginning.scale,
+            history_days: 12,
+            oddities: beginning.oddities,
+        };
+        let mut evolution = Evolution::default();
+        let mut history = Totesys::new(options.clone());
+        while let Some(rows) = history.next_of_history() {
+            evolution.load(&rows);
+        }
+        let (simulation, _) = Simulation::create(&source, options, &mut |_| {}).await?;
+        Ok(Self {
+            warehouse: warehouse::open(&named(&star), beginning.schema, project.path())?,
+            project,
+            source,
+            star,
+            simulation,
+            evolution,
+            server,
+        })
+    }
+
+    /// Lets a day pass.
+    pub(crate) async fn live(&mut self) -> Result<Day> {
+        let day = self.simulation.next_day().await?;
+        self.evolution.live(&day);
+        Ok(day)
+    }
+
+    /// Makes an oddity happen.
+    pub(crate) async fn cause(&mut self, oddity: Oddity) -> Result<Commit> {
+        let commit = self.simulation.cause(oddity).await?;
+        let commit = commit.with_context(|| format!("{oddity} has nothing to happen to"))?;
+        self.happened(&commit);
+        Ok(commit)
+    }
+
+    /// Edits an order without a trace.
+    pub(crate) async fn edit_silently(&mut self) -> Result<Commit> {
+        let commit = self.simulation.silent_edit().await?;
+        let commit = commit.context("there is no order to edit")?;
+        self.happened(&commit);
+        Ok(commit)
+    }
+
+    fn happened(&mut self, commit: &Commit) {
+        commit
+            .changes
+            .iter()
+            .for_each(|change| self.evolution.change(change));
+    }
+
+    /// Runs everything; the star and every version of every fact must be what the source implies.
+    pub(crate) async fn run(&mut self) -> Result<Value> {
+        let report = self.done(&["run"])?;
+        self.evolution.run();
+        self.check().await?;
+        Ok(report)
+    }
+
+    /// Runs everything; the star must be what the source implies. For sources that a test writes to itself.
+    pub(crate) async fn run_and_compare(&self, arguments: &[&str]) -> Result<Value> {
+        let report = self.done(&[&["run"], arguments].concat())?;
+        self.compare().await?;
+        Ok(report)
+    }
+
+    /// Whether the star and its versions are what they should be.
+    pub(crate) async fn check(&self) -> Result<()> {
+        self.compare().await?;
+        self.evolution.check(self.warehouse.as_ref()).await
+    }
+
+    /// Whether the star is what the source implies.
+    pub(crate) async fn compare(&self) -> Result<()> {
+        oracle::check(&self.source, self.warehouse.as_ref()).await
+    }
+
+    /// Calls `tidemill`, which must end well: with 3 where it refused rows, with 0 where not.
+    pub(crate) fn done(&self, arguments: &[&str]) -> Result<Value> {
+        let said = self.call(arguments)?;
+        let report = report_of(&said)?;
+        let wanted = if rejected(&report) > 0 { 3 } else { 0 };
+        ensure!(said.code == Some(wanted), "{wanted} expected of {said:#?}");
+        Ok(report)
+    }
+
+    /// Calls `tidemill`, which says what it says as JSON.
+    pub(crate) fn call(&self, arguments: &[&str]) -> Result<Said> {
+        self.project
+            .call([arguments, &["--output", "json"]].concat())
+    }
+
+    /// Every landing executed again must give what it gave.
+    pub(crate) fn verify(&self) -> Result<Value> {
+        let said = self.call(&["verify"])?;
+        ensure!(said.code == Some(0), "verify found differences: {said:#?}");
+        let report = report_of(&said)?;
+        let made_again = report["processed_objects"].as_u64();
+        ensure!(made_again > Some(0), "nothing was verified: {report}");
+        Ok(report)
+    }
+
+    /// The only value of a query on the warehouse, as text.
+    pub(crate) async fn value(&self, sql: &str) -> Result<String> {
+        let rows = query(self.warehouse.as_ref(), sql).await?;
+        match rows.as_slice() {
+            [row] => row.first().cloned().context("a query without columns"),
+            _ => bail!("{sql} gave {} rows", rows.len()),
+        }
+    }
+
+    /// Rows by table and view of the warehouse.
+    pub(crate) async fn rows(&self) -> Result<BTreeMap<String, String>> {
+        let mut rows = BTreeMap::new();
+        for table in self.warehouse.tables().await? {
+            let count = self.value(&format!("SELECT count(*) FROM {table}")).await?;
+            rows.insert(table, count);
+        }
+        Ok(rows)
+    }
+
+    /// The files of the lake and of an embedded warehouse, relative to the project.
+    pub(crate) fn files(&self) -> Result<BTreeSet<String>> {
+        let mut files = BTreeSet::new();
+        for folder in ["lake", "warehouse"] {
+            let folder = self.project.path().join(folder);
+            if folder.exists() {
+                list(&folder, self.project.path(), &mut files)?;
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The JSON that was said.
+pub(crate) fn report_of(said: &Said) -> Result<Value> {
+    serde_json::from_str(&said.stdout).with_context(|| format!("no report in {said:#?}"))
+}
+
+/// The rows that modules refused in a run.
+pub(crate) fn rejected(report: &Value) -> u64 {
+    let tables = report["transform"]["tables"].as_array();
+    tables
+        .into_iter()
+        .flatten()
+        .filter_map(|table| table["rows_rejected"].as_u64())
+        .sum()
+}
+
+/// What a run says of a table of the source.
+pub(crate) fn extracted<'a>(report: &'a Value, table: &str) -> Result<&'a Value> {
+    let tables = report["extract"][0]["tables"].as_array();
+    tables
+        .into_iter()
+        .flatten()
+        .find(|extracted| extracted["table"] == table)
+        .with_context(|| format!("{table} was not extracted: {report:#}"))
+}
+
+fn edit(file: &Path, edits: &[(&str, &str)]) -> Result<()> {
+    let mut text = std::fs::read_to_string(file)?;
+    for (before, after) in edits {
+        ensure!(text.contains(before), "{before} is not in {text}");
+        text = text.replace(before, after);
+    }
+    Ok(std::fs::write(file, text)?)
+}
+
+/// The URL by which a test looks into a warehouse, so that its sessions are told from those of the program.
+fn named(url: &str) -> String {
+    match url.starts_with("postgresql://") {
+        true => format!("{url}?application_name=test"),
+        false => url.to_owned(),
+    }
+}
+
+fn list(folder: &Path, base: &Path, files: &mut BTreeSet<String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(&path, base, files)?;
+        } else {
+            files.insert(path.strip_prefix(base)?.display().to_string());
+        }
+    }
+    Ok(())
+}
