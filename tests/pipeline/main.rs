@@ -6,4 +6,7 @@
 //! ```
 
 mod changes;
+mod cursor;
+mod days;
+mod snapshots;
 mod world;
