@@ -8,5 +8,6 @@
 mod changes;
 mod cursor;
 mod days;
+mod servers;
 mod snapshots;
 mod world;

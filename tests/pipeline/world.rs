@@ -36,6 +36,8 @@ pub(crate) struct Beginning {
     pub(crate) scale: f64,
     /// What happens on its days.
     pub(crate) oddities: Vec<Oddity>,
+    /// The server, where a test needs one of its own.
+    pub(crate) server: Option<Arc<Server>>,
 }
 
 impl Beginning {
@@ -48,6 +50,7 @@ impl Beginning {
             edits: &[],
             scale: 0.5,
             oddities: Vec::new(),
+            server: None,
         }
     }
 }
@@ -62,6 +65,8 @@ pub(crate) struct World {
     pub(crate) warehouse: Box<dyn Warehouse>,
     pub(crate) simulation: Simulation,
     pub(crate) evolution: Evolution,
+    /// How the company was made.
+    options: Options,
     /// Stopped after everything that talks to it.
     pub(crate) server: Arc<Server>,
 }
@@ -69,14 +74,14 @@ pub(crate) struct World {
 impl World {
     /// A generated totesys with a project that has not run yet.
     pub(crate) async fn begin(beginning: Beginning) -> Result<Self> {
-        let server = Server::shared()?;
+        let server = beginning.server.clone().unwrap_or_else(Server::shared);
         let source = match beginning.source {
             At::Folder => None,
-            At::Postgres => Some(server.database().await?),
+            At::Postgres => Some(server.fresh_database().await),
         };
         let star = match beginning.warehouse {
             At::Folder => None,
-            At::Postgres => Some(server.database().await?),
+            At::Postgres => Some(server.fresh_database().await),
         };
         let project = Project::totesys(source.as_deref(), star.as_deref())?;
         edit(&project.path().join("tidemill.toml"), beginning.edits)?;
@@ -86,6 +91,10 @@ impl World {
                 project.path().join("totesys.sqlite").display()
             )
         };
+        if source.is_none() {
+            // The example comes with a company of its own, of another size.
+            std::fs::remove_file(project.path().join("totesys.sqlite"))?;
+        }
         let source = source.unwrap_or_else(file);
         let star = star.unwrap_or_else(|| "delta://./warehouse".into());
         let options = Options {
@@ -99,7 +108,7 @@ impl World {
         while let Some(rows) = history.next_of_history() {
             evolution.load(&rows);
         }
-        let (simulation, _) = Simulation::create(&source, options, &mut |_| {}).await?;
+        let (simulation, _) = Simulation::create(&source, options.clone(), &mut |_| {}).await?;
         Ok(Self {
             warehouse: warehouse::open(&named(&star), beginning.schema, project.path())?,
             project,
@@ -107,6 +116,7 @@ impl World {
             star,
             simulation,
             evolution,
+            options,
             server,
         })
     }
@@ -132,6 +142,12 @@ impl World {
         let commit = commit.context("there is no order to edit")?;
         self.happened(&commit);
         Ok(commit)
+    }
+
+    /// Makes the same company at another place, as it was in the beginning.
+    pub(crate) async fn copy_to(&self, url: &str) -> Result<()> {
+        Simulation::create(url, self.options.clone(), &mut |_| {}).await?;
+        Ok(())
     }
 
     fn happened(&mut self, commit: &Commit) {

@@ -122,7 +122,7 @@ impl Server {
         assert!(launch(self.folder.path(), self.port), "it started before");
     }
 
-    /// Sets the id of the next transaction, as years of writing would.
+    /// Sets the id of the next transaction, its epoch included, as years of writing would.
     pub fn skip_to_transaction(&self, id: u64) {
         let folder = self.folder.path();
         run(
@@ -130,11 +130,18 @@ impl Server {
             folder,
             ["-D", path(&self.data()), "-m", "fast", "-s", "stop"],
         );
-        let id = id & u64::from(u32::MAX);
+        let (epoch, id) = (id >> 32, id & u64::from(u32::MAX));
         run(
             "pg_resetwal",
             folder,
-            ["-x", &id.to_string(), "-D", path(&self.data())],
+            [
+                "-e",
+                &epoch.to_string(),
+                "-x",
+                &id.to_string(),
+                "-D",
+                path(&self.data()),
+            ],
         );
         // The server expects the commit log of the ids that it never gave out: a zeroed segment.
         let segment = format!("{:04X}", id / (8_192 * 4 * 32));
