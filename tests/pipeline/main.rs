@@ -8,6 +8,9 @@
 mod changes;
 mod cursor;
 mod days;
+mod hosts;
+mod kills;
+mod modules;
 mod servers;
 mod snapshots;
 mod world;
