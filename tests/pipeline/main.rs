@@ -11,6 +11,8 @@ mod days;
 mod hosts;
 mod kills;
 mod modules;
+mod provided;
+mod rejects;
 mod servers;
 mod snapshots;
 mod world;
