@@ -13,6 +13,7 @@
 mod changes;
 mod cursor;
 mod days;
+mod demo;
 mod hosts;
 mod kills;
 mod modules;
