@@ -1,4 +1,4 @@
-//! What the tests of the whole share: real servers, the binary, project folders, and the oracle.
+//! What the tests of the whole share: real servers, the binary, the modules, project folders, and the oracle.
 //!
 //! ```text
 //! Server ──▶ databases          Project ──▶ tidemill …          oracle ──▶ Star ◀── warehouse
@@ -9,6 +9,7 @@
 
 pub mod binary;
 pub mod evolution;
+pub mod guests;
 pub mod oracle;
 pub mod postgres;
 pub mod project;
