@@ -33,12 +33,13 @@ pub(crate) enum Loudness {
 }
 
 impl Loudness {
-    /// Libraries are heard from warnings on: their steps are not the operator's.
+    /// Libraries are heard from warnings on: their steps are not the operator's. Delta's commits are not
+    /// heard at all: they log an error where another host was faster, which is a conflict that we tell.
     fn directives(&self) -> &str {
         match self {
-            Self::Errors => "error",
-            Self::Warnings => "warn",
-            Self::Steps => "warn,tidemill=info",
+            Self::Errors => "error,deltalake_core::kernel::transaction=off",
+            Self::Warnings => "warn,deltalake_core::kernel::transaction=off",
+            Self::Steps => "warn,tidemill=info,deltalake_core::kernel::transaction=off",
             Self::Details => "warn,tidemill=debug",
             Self::Filter(filter) => filter,
         }
