@@ -123,9 +123,7 @@ fn end(child: Child) -> Result<Said> {
 fn is_conflict(lost: &Said) -> Result<()> {
     ensure!(lost.code == Some(1), "it did not lose: {lost:#?}");
     ensure!(lost.stdout.is_empty(), "it has a report: {lost:#?}");
-    // What the Delta library logs of the attempt stands before it.
-    let last = lost.stderr.lines().last().unwrap_or_default();
-    let error: Value = serde_json::from_str(last).with_context(|| format!("{lost:#?}"))?;
+    let error: Value = serde_json::from_str(&lost.stderr).with_context(|| format!("{lost:#?}"))?;
     ensure!(error["error"]["kind"] == "conflict", "{error:#}");
     ensure!(error["error"]["hint"].is_string(), "{error:#}");
     Ok(())
