@@ -16,13 +16,21 @@ use crate::lookup::{Join, Lookup};
 /// The rows of a batch that are refused, each with its first reason.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    reasons: BTreeMap<usize, Reason>,
+    /// By row, up to the last one that is refused. A map was rejected: where every row of a batch is refused, it
+    /// costs more than the reasons themselves.
+    reasons: Vec<Option<Reason>>,
 }
 
 impl Refusals {
-    /// Refuses a row of the batch, unless it is refused already: the first reason stands.
+    /// Refuses a row of the batch, unless it is refused already: the first reason stands, and no other is worked
+    /// out.
     pub fn refuse(&mut self, row: usize, reason: impl FnOnce() -> Reason) {
-        self.reasons.entry(row).or_insert_with(reason);
+        if row >= self.reasons.len() {
+            self.reasons.resize_with(row + 1, || None);
+        }
+        if let Some(slot) = self.reasons.get_mut(row) {
+            slot.get_or_insert_with(reason);
+        }
     }
 
     /// The positions of the rows that go on; `None` when all do.
@@ -30,14 +38,15 @@ impl Refusals {
         if self.reasons.is_empty() {
             return None;
         }
-        let mut refused = self.reasons.keys().copied().peekable();
-        let kept = (0..rows).filter(|row| refused.next_if_eq(row).is_none());
+        let refused = |row: &usize| self.reasons.get(*row).is_some_and(Option::is_some);
+        let kept = (0..rows).filter(|row| !refused(row));
         Some(kept.map(|row| row as u32).collect::<Vec<_>>().into())
     }
 
     /// The refused rows in their order.
     pub(crate) fn into_rows(self) -> impl Iterator<Item = (usize, Reason)> {
-        self.reasons.into_iter()
+        let reasons = self.reasons.into_iter().enumerate();
+        reasons.filter_map(|(row, reason)| Some((row, reason?)))
     }
 }
 
@@ -86,31 +95,31 @@ impl<'a> Evaluation<'a> {
     pub(crate) fn required(&mut self, rule: &Rule, target: &str) -> Result<ArrayRef, Failure> {
         let values = self.values(rule)?;
         if let Some(nulls) = values.nulls().filter(|nulls| nulls.null_count() > 0) {
+            let why = self.why_null(rule, target)?;
             for row in (0..values.len()).filter(|row| nulls.is_null(*row)) {
-                let reason = self.why_null(rule, row, target)?;
-                self.refusals.refuse(row, || reason);
+                self.refusals.refuse(row, || why.reason(row));
             }
         }
         Ok(values)
     }
 
-    fn why_null(&mut self, rule: &Rule, row: usize, target: &str) -> Result<Reason, Failure> {
-        if let Rule::Computed { from, .. } = rule {
-            return self.why_null(from, row, target);
-        }
-        if let Rule::Joined { join, .. } = rule {
-            let found = self.find(join)?;
-            if found.keys.is_null(row) {
-                return self.why_null(&join.key, row, target);
+    /// Why rows have no value of a rule, with all that is the same for every row worked out once.
+    fn why_null(&mut self, rule: &Rule, target: &str) -> Result<WhyNull, Failure> {
+        match rule {
+            Rule::Computed { from, .. } => self.why_null(from, target),
+            Rule::Input { .. } => Ok(WhyNull::Missing(missing(rule, target))),
+            Rule::Joined { join, .. } => {
+                let Found { keys, positions } = self.find(join)?;
+                Ok(WhyNull::Joined {
+                    no_key: Box::new(self.why_null(&join.key, target)?),
+                    before_key: format!("{} is ", join.key.origin()),
+                    after_key: format!(", and {} has no such row", join.table.table),
+                    keys,
+                    positions,
+                    no_value: missing(rule, target),
+                })
             }
-            if found.positions.is_null(row) {
-                return Ok(no_match(join, &found.keys, row));
-            }
         }
-        Ok(Reason::new(
-            Reason::MISSING_VALUE,
-            format!("{} is NULL, and {target} must have a value", rule.origin()),
-        ))
     }
 
     fn find(&mut self, join: &Rc<Join>) -> Result<Found, Failure> {
@@ -134,20 +143,56 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-fn no_match(join: &Join, keys: &ArrayRef, row: usize) -> Reason {
-    let key = match keys.data_type() {
+/// Why the rows of a batch have no value in a column that must have one.
+enum WhyNull {
+    /// The value itself is NULL, with the message.
+    Missing(String),
+    /// The value should come from another table.
+    Joined {
+        /// The key to find it by is NULL.
+        no_key: Box<WhyNull>,
+        /// The message when the table has no row of a key, but for the key in the middle.
+        before_key: String,
+        after_key: String,
+        keys: ArrayRef,
+        positions: UInt32Array,
+        /// The message when it has the row, and NULL in it.
+        no_value: String,
+    },
+}
+
+impl WhyNull {
+    fn reason(&self, row: usize) -> Reason {
+        match self {
+            Self::Missing(message) => Reason::new(Reason::MISSING_VALUE, message.clone()),
+            Self::Joined { no_key, keys, .. } if keys.is_null(row) => no_key.reason(row),
+            Self::Joined {
+                before_key,
+                after_key,
+                keys,
+                positions,
+                ..
+            } if positions.is_null(row) => {
+                let key = written(keys, row);
+                let message = [before_key.as_str(), &key, after_key].concat();
+                Reason::new(Reason::NO_MATCH, message)
+            }
+            Self::Joined { no_value, .. } => Reason::new(Reason::MISSING_VALUE, no_value.clone()),
+        }
+    }
+}
+
+fn missing(rule: &Rule, target: &str) -> String {
+    format!("{} is NULL, and {target} must have a value", rule.origin())
+}
+
+/// A key as messages show it.
+fn written(keys: &ArrayRef, row: usize) -> String {
+    match keys.data_type() {
         DataType::Int32 => keys.as_primitive::<Int32Type>().value(row).to_string(),
         DataType::Int64 => keys.as_primitive::<Int64Type>().value(row).to_string(),
         _ => keys
             .as_string_opt::<i32>()
             .map_or_else(String::new, |texts| quoted(texts.value(row))),
-    };
-    Reason::new(
-        Reason::NO_MATCH,
-        format!(
-            "{} is {key}, and {} has no such row",
-            join.key.origin(),
-            join.table.table
-        ),
-    )
+    }
 }
