@@ -192,6 +192,18 @@ fn build(root: &Path, guests: &[Guest]) -> Result<BTreeMap<String, PathBuf>> {
 
 /// The flags of rustc, separated as cargo wants them: SIMD, which every host of the contract has, and names in place
 /// of the folders in which the sources happen to lie, which would otherwise stand in the messages of panics.
+///
+/// What SIMD brings, for a million rows through a whole session in the sandbox: processor time, the best of 5 on a
+/// busy machine of two cores, and fuel per row.
+///
+/// | module | with | without |
+/// |---|---|---|
+/// | `fact-sales-order` | 126 ms, 983 | 124 ms, 996 |
+/// | `dim-staff` | 138 ms, 1 124 | 143 ms, 1 124 |
+/// | `dim-counterparty` | 215 ms, 2 133 | 203 ms, 2 133 |
+///
+/// That is nothing beyond the noise: these modules copy columns and parse dates, and do little arithmetic over
+/// whole columns. It is on because it costs nothing either, and a module that does compute finds it there.
 fn flags(root: &Path) -> Result<OsString> {
     let cargo_home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),

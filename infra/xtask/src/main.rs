@@ -2,6 +2,7 @@
 //!
 //! One file per command; this one only tells them apart.
 
+mod bench;
 mod check;
 mod demo;
 mod fix;
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo x COMMAND
   demo [ARGUMENT…]   builds tidemill and runs `tidemill demo`
   test [ARGUMENT…]   builds and runs every test; the arguments are the test harness's: names, --nocapture
   check [NAME…]      runs every check, or those of these names
+  bench [NAME…]      measures what tidemill costs: module, extract, idle, or all; --rows N sets the size
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/";
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["demo", arguments @ ..] => demo::run(arguments),
         ["test", arguments @ ..] => test::run(arguments),
         ["check", names @ ..] => check::run(names),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["fix"] => fix::run(),
         ["guests"] => guests::run(),
         ["help" | "--help" | "-h"] => {
