@@ -218,6 +218,14 @@ impl Server {
         client.query(sql, &[&database]).await.expect("postgres may");
     }
 
+    /// The last lines of its log, for messages.
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.len().saturating_sub(30);
+        lines.get(last..).unwrap_or_default().join("\n")
+    }
+
     /// Writes a file of the server's into its data folder, readable by it alone.
     pub fn write(&self, name: &str, text: &str) {
         let file = self.data().join(name);

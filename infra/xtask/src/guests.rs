@@ -32,6 +32,8 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wit_component::ComponentEncoder;
 
+use crate::workspace::cargo;
+
 const TARGET: &str = "wasm32-unknown-unknown";
 /// What a component may import: the log, and the interface that holds the contract's types and no function.
 const IMPORTS: [&str; 2] = [
@@ -306,10 +308,6 @@ fn remove_strangers(folder: &Path, guests: &[Guest]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
 }
 
 /// The items of a list in a JSON object; none where there is no list.
