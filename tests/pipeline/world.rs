@@ -277,6 +277,7 @@ fn edit(file: &Path, edits: &[(&str, &str)]) -> Result<()> {
 /// The URL by which a test looks into a warehouse, so that its sessions are told from those of the program.
 fn named(url: &str) -> String {
     match url.starts_with("postgresql://") {
+        true if url.contains('?') => format!("{url}&application_name=test"),
         true => format!("{url}?application_name=test"),
         false => url.to_owned(),
     }

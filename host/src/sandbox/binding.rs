@@ -11,6 +11,6 @@ wasmtime::component::bindgen!({
     world: "module",
 });
 
+pub(super) use self::tidemill::transform::log::Level;
+pub(super) use self::tidemill::transform::types;
 pub(super) use exports::tidemill::transform::transform as wit;
-pub(super) use tidemill::transform::log::Level;
-pub(super) use tidemill::transform::types;
