@@ -108,7 +108,8 @@ impl World {
         while let Some(rows) = history.next_of_history() {
             evolution.load(&rows);
         }
-        let (simulation, _) = Simulation::create(&source, options.clone(), &mut |_| {}).await?;
+        let (simulation, _) =
+            Simulation::create(&named(&source), options.clone(), &mut |_| {}).await?;
         Ok(Self {
             warehouse: warehouse::open(&named(&star), beginning.schema, project.path())?,
             project,
@@ -274,7 +275,7 @@ fn edit(file: &Path, edits: &[(&str, &str)]) -> Result<()> {
     Ok(std::fs::write(file, text)?)
 }
 
-/// The URL by which a test looks into a warehouse, so that its sessions are told from those of the program.
+/// The URL by which a test itself connects, so that its sessions are told from those of the program.
 fn named(url: &str) -> String {
     match url.starts_with("postgresql://") {
         true if url.contains('?') => format!("{url}&application_name=test"),
