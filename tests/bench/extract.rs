@@ -29,8 +29,8 @@ const TABLE: &str = "CREATE TABLE sales_order (
 
 /// Prints how long each takes.
 pub(crate) async fn measure(rows: usize) -> Result<()> {
-    let server = Server::start()?;
-    let url = server.database().await?;
+    let server = Server::start("");
+    let url = server.fresh_database().await;
     fill(&url, rows).await?;
     let (mut copied, mut landed) = ((Duration::MAX, 0), (Duration::MAX, 0));
     for _ in 0..ROUNDS {

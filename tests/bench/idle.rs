@@ -16,9 +16,9 @@ pub(crate) async fn measure() -> Result<()> {
     println!(
         "idle: totesys at its real size, eleven tables, time that passes, the best of {ROUNDS}"
     );
-    let server = Server::start()?;
-    let postgres = server.database().await?;
-    let star = server.database().await?;
+    let server = Server::start("");
+    let postgres = server.fresh_database().await;
+    let star = server.fresh_database().await;
     for (title, source, warehouse) in [
         ("SQLite to Delta", None, None),
         ("PostgreSQL to Delta", Some(&postgres), None),
