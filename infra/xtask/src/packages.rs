@@ -130,18 +130,18 @@ fn licence_problem(package: &Package) -> Option<String> {
 
 fn source_problem(package: &Package) -> Option<String> {
     let source = package.source.as_deref()?;
-    (!source.ends_with("/crates.io-index"))
-        .then(|| format!("it comes from {source} and not from crates.io, where versions stay"))
+    (!source.starts_with("registry+"))
+        .then(|| format!("it comes from {source} and not from a registry, where versions stay"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+    const REGISTRY: &str = "registry+https://example.org/index";
 
     fn package(name: &str, license: Option<&str>) -> Package {
-        Package::new(name, "1.0.0", license, Some(CRATES_IO))
+        Package::new(name, "1.0.0", license, Some(REGISTRY))
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         let source = Some("git+https://example.org/a?rev=1#1");
         let findings = findings(&[Package::new("a", "1.0.0", Some("MIT"), source)]);
         assert!(
-            findings.concat().contains("not from crates.io"),
+            findings.concat().contains("not from a registry"),
             "{findings:?}"
         );
     }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_second_version_of_what_must_be_one_is_found() {
-        let other = Package::new("parquet", "2.0.0", Some("MIT"), Some(CRATES_IO));
+        let other = Package::new("parquet", "2.0.0", Some("MIT"), Some(REGISTRY));
         let findings = findings(&[package("parquet", Some("MIT")), other]);
         assert_eq!(
             findings,
