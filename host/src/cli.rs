@@ -192,16 +192,18 @@ impl Verb {
         tokio::pin!(interrupted);
         let output = call.output();
         tokio::select! {
+            // The signals first, so that their handlers are there before the verb begins.
+            biased;
+            () = &mut interrupted => {
+                call.progress().clear();
+                failure::interrupted(output)
+            }
             answer = self.answer(call) => {
                 call.progress().clear();
                 match answer.and_then(|answer| say(answer, output)) {
                     Ok(exit) => exit,
                     Err(error) => failure::tell(&error, output),
                 }
-            }
-            () = &mut interrupted => {
-                call.progress().clear();
-                failure::interrupted(output)
             }
         }
     }
