@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::answer::Exit;
@@ -34,10 +35,11 @@ pub(super) fn tell_table(failure: &TableFailure, output: Output) {
 pub(super) fn interrupted(output: Output) -> Exit {
     write(match output {
         Output::Text => "interrupted: nothing is half committed; run again to go on\n".to_owned(),
-        Output::Json => format!(
-            "{}\n",
-            json!({"error": {"kind": "interrupted", "message": "interrupted"}})
-        ),
+        Output::Json => {
+            let hint = Some("run again to go on");
+            let told = bare("interrupted", "interrupted: nothing is half committed", hint);
+            format!("{told}\n")
+        }
     });
     Exit::Interrupted
 }
@@ -52,7 +54,7 @@ pub(super) fn usage(error: &clap::Error, arguments: &[OsString]) -> Exit {
     if wants_json(arguments) {
         let message = error.to_string();
         let message = message.strip_prefix("error: ").unwrap_or(&message);
-        let told = json!({"error": {"kind": ErrorKind::Config, "message": message.trim_end()}});
+        let told = bare(ErrorKind::Config, message.trim_end(), None);
         write(format!("{told}\n"));
     } else {
         let _ = error.print();
@@ -95,6 +97,20 @@ pub(super) fn table(failure: &TableFailure) -> String {
         let _ = writeln!(text, "  hint: {hint}");
     }
     text
+}
+
+/// An error of the program itself, with the keys that every error has.
+fn bare(kind: impl Serialize, message: &str, hint: Option<&str>) -> serde_json::Value {
+    json!({
+        "error": {
+            "kind": kind,
+            "stage": null,
+            "table": null,
+            "message": message,
+            "causes": [],
+            "hint": hint,
+        }
+    })
 }
 
 fn object(error: &Error) -> serde_json::Value {
