@@ -1,6 +1,7 @@
 //! Every type, name and width arrives as it is, or is refused or declared.
 
 use super::*;
+
 /// Column, type, a value, what it is landed as. The second row is NULL throughout.
 const EXACT: [(&str, &str, &str, &str); 23] = [
     ("bool", "boolean", "true", "true"),

@@ -1,8 +1,5 @@
 //! The PostgreSQL source against real servers.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod changes;
 mod consistency;
 mod cursor;
@@ -17,11 +14,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use futures::TryStreamExt;
-use support::Server;
 use tidemill::error::{Classify, ErrorKind};
 use tidemill::source::{self, Discovered, Selection, Snapshot, Source, SourceError, SourceOptions};
 use tidemill::table::{Fidelity, KeyOrigin, Table, TableKind};
 use tidemill::watermark::{CompareReason, CursorValue, Position};
+use tidemill_tests::postgres::Server;
 use tokio_postgres::Client;
 
 fn open(url: &str) -> Box<dyn Source> {

@@ -1,6 +1,7 @@
 //! The column cursor: watermarks and what lies behind them.
 
 use super::*;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watermark_is_the_highest_value_that_is_not_in_the_future() {
     let server = Server::shared();

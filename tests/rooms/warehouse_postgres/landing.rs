@@ -13,10 +13,10 @@ use tidemill::run::RunId;
 use tidemill::warehouse::{BatchStream, Load, TableLoad, Warehouse};
 
 /// A row of the tests: a key and two values that may be NULL.
-pub(crate) type OrderRow<'a> = (i32, Option<i32>, Option<&'a str>);
+pub(super) type OrderRow<'a> = (i32, Option<i32>, Option<&'a str>);
 
 /// The columns `order_id` (the key), `units` and `code`.
-pub(crate) fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("order_id", DataType::Int32, false),
         Field::new("units", DataType::Int32, true),
@@ -25,12 +25,12 @@ pub(crate) fn schema() -> SchemaRef {
 }
 
 /// Batches that arrive without an error.
-pub(crate) fn stream(batches: Vec<RecordBatch>) -> BatchStream {
+pub(super) fn stream(batches: Vec<RecordBatch>) -> BatchStream {
     stream::iter(batches.into_iter().map(Ok)).boxed()
 }
 
 /// A batch of `schema`.
-pub(crate) fn orders(rows: &[OrderRow<'_>]) -> RecordBatch {
+pub(super) fn orders(rows: &[OrderRow<'_>]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.0))),
         Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.1))),
@@ -40,14 +40,14 @@ pub(crate) fn orders(rows: &[OrderRow<'_>]) -> RecordBatch {
 }
 
 /// A batch of keys.
-pub(crate) fn keys(keys: &[i32]) -> RecordBatch {
+pub(super) fn keys(keys: &[i32]) -> RecordBatch {
     let schema = Schema::new(vec![Field::new("order_id", DataType::Int32, false)]);
     let column: ArrayRef = Arc::new(Int32Array::from(keys.to_vec()));
     RecordBatch::try_new(Arc::new(schema), vec![column]).expect("one column")
 }
 
 /// Rows and retractions for `table`, keyed by `order_id`.
-pub(crate) fn table(
+pub(super) fn table(
     name: &str,
     mode: LoadMode,
     rows: &[OrderRow<'_>],
@@ -73,7 +73,7 @@ pub(crate) fn table(
 }
 
 /// A table of any columns, keyed by the first.
-pub(crate) fn table_of(name: &str, mode: LoadMode, batch: RecordBatch) -> TableLoad {
+pub(super) fn table_of(name: &str, mode: LoadMode, batch: RecordBatch) -> TableLoad {
     let key = batch.schema().field(0).name().clone();
     let keys = batch
         .project(&[0])
@@ -89,13 +89,13 @@ pub(crate) fn table_of(name: &str, mode: LoadMode, batch: RecordBatch) -> TableL
 }
 
 /// The logical time of landing `number`: an hour after the one before.
-pub(crate) fn logical_time(number: u64) -> DateTime<Utc> {
+pub(super) fn logical_time(number: u64) -> DateTime<Utc> {
     let begin: DateTime<Utc> = "2026-01-01T00:00:00Z".parse().expect("a time");
     begin + TimeDelta::hours(i64::try_from(number).expect("few landings"))
 }
 
 /// Landing `number` of the source `totesys`.
-pub(crate) fn landing(number: u64, tables: Vec<TableLoad>) -> Load {
+pub(super) fn landing(number: u64, tables: Vec<TableLoad>) -> Load {
     Load {
         run: RunId::from(format!("load-{number}")),
         source: "totesys".into(),
@@ -106,14 +106,14 @@ pub(crate) fn landing(number: u64, tables: Vec<TableLoad>) -> Load {
 }
 
 /// The whole result of a query.
-pub(crate) async fn query(warehouse: &dyn Warehouse, sql: &str) -> RecordBatch {
+pub(super) async fn query(warehouse: &dyn Warehouse, sql: &str) -> RecordBatch {
     let (schema, batches) = warehouse.query(sql).await.expect(sql);
     let batches: Vec<RecordBatch> = batches.try_collect().await.expect(sql);
     concat_batches(&schema, &batches).expect("batches of one schema")
 }
 
 /// The result of a query as text: values with `|` between them, a line per row, NULL as `-`.
-pub(crate) async fn rows(warehouse: &dyn Warehouse, sql: &str) -> Vec<String> {
+pub(super) async fn rows(warehouse: &dyn Warehouse, sql: &str) -> Vec<String> {
     let batch = query(warehouse, sql).await;
     let options = arrow::util::display::FormatOptions::new().with_null("-");
     let columns: Vec<_> = batch

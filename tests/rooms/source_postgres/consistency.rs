@@ -1,6 +1,7 @@
 //! One snapshot for everything, and what it costs others: nothing.
 
 use super::*;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_tables_are_read_in_one_snapshot_while_writers_commit() {
     let server = Server::shared();

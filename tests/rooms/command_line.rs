@@ -1,14 +1,18 @@
 //! The program as a shell sees it: exit codes, stdout and stderr of uses that reach no server.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod signals;
 
-/// Runs the program in `folder` with `arguments`, separated by blanks, and no environment but `variables`.
+use std::path::Path;
+use std::process::Output;
+
+use tidemill_tests::binary;
+
+/// Runs the program in `folder` with `arguments`, separated by blanks, and `variables` in its environment.
 fn tidemill(folder: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidemill"))
+    binary::command()
+        .expect("the program is built")
         .args(arguments.split_whitespace())
         .current_dir(folder)
-        .env_clear()
         .envs(variables.iter().copied())
         .output()
         .expect("the program starts")
@@ -260,74 +264,4 @@ fn colours_are_for_terminals_or_on_demand() {
     assert!(!coloured("doctor", &[]));
     assert!(coloured("doctor --color always", &[("NO_COLOR", "1")]));
     assert!(!coloured("doctor --color never", &[]));
-}
-
-/// Sends a signal by its name.
-#[cfg(unix)]
-fn signal(name: &str, child: &std::process::Child) {
-    let sent = Command::new("kill")
-        .args([format!("-{name}"), child.id().to_string()])
-        .status()
-        .expect("kill is there");
-    assert!(sent.success());
-}
-
-#[cfg(unix)]
-#[test]
-fn serve_goes_on_after_a_run_and_stops_on_sigterm() {
-    use std::io::{BufRead as _, BufReader};
-    use std::process::Stdio;
-
-    let folder = project("[serve]\nlisten = \"none\"\n[schedule.hourly]\nevery = \"1h\"\n");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args(["serve", "--log-format", "json"])
-        .current_dir(folder.path())
-        .env_clear()
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut until = |messages: &[&str]| {
-        lines
-            .by_ref()
-            .map(|line| line.expect("text"))
-            .map(|line| serde_json::from_str(&line).expect(&line))
-            .find(|line: &serde_json::Value| messages.iter().any(|m| line["message"] == *m))
-            .expect("the service says so before it ends")
-    };
-    assert_eq!(until(&["run starts"])["schedule"], "hourly");
-    until(&["run ended", "run failed"]);
-    signal("TERM", &child);
-    until(&["stopped"]);
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_a_verb_with_130() {
-    use std::net::TcpListener;
-    use std::process::Stdio;
-
-    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = silent.local_addr().expect("an address").port();
-    let child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
-        .args([
-            "discover",
-            &format!("postgresql://ada:lovelace@127.0.0.1:{port}/db"),
-        ])
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    // A server that is called and says nothing: the program is waiting once the call is here.
-    let _call = silent.accept().expect("the program calls");
-    signal("INT", &child);
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(130));
-    assert_eq!(
-        stderr(&output),
-        "interrupted: nothing is half committed; run again to go on\n"
-    );
-    assert_eq!(stdout(&output), "");
 }

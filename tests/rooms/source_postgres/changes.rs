@@ -1,6 +1,7 @@
 //! Transaction ids tell what changed, or it is known that they do not.
 
 use super::*;
+
 /// Follows one table as runs do: each asks for what changed since the snapshot of the one before.
 struct Follower {
     url: String,
@@ -121,7 +122,7 @@ async fn late_commits_are_read_once_they_are_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_no_transaction_id_shows_in_the_count_or_the_fingerprint() {
-    let server = Server::shared();
+    let server = Server::start("");
     let client = server.database("unseen").await;
     run(
         &client,

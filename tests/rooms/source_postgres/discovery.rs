@@ -1,6 +1,7 @@
 //! What is found with nothing but a URL.
 
 use super::*;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kinds_keys_and_cursors_are_found() {
     let server = Server::shared();

@@ -1,0 +1,8 @@
+//! One room of the host at a time, where it meets a real server, a real file or a shell.
+//!
+//! One binary for all of them: each binary of tests holds DataFusion and Delta once more.
+
+mod command_line;
+mod source_postgres;
+mod source_sqlite;
+mod warehouse_postgres;
