@@ -1,5 +1,6 @@
 //! The program as a shell sees it: exit codes, stdout and stderr of uses that reach no server.
 
+mod failures;
 mod signals;
 
 use std::path::Path;

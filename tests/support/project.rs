@@ -135,9 +135,14 @@ impl Project {
 }
 
 /// What differs from run to run, each with the mask that a snapshot shows in its place.
-const MASKS: [(&str, &str); 7] = [
+const MASKS: [(&str, &str); 9] = [
     (r"\d{8}T\d{9}Z-[0-9a-f]{8}", "[run]"),
     (r"\b[0-9a-f]{64}\b", "[sha256]"),
+    (
+        r"sha256 is [0-9a-f]{12} and not [0-9a-f]{12}",
+        "sha256 is [sha256] and not [sha256]",
+    ),
+    (r"\b\d{4}/\d{2}/\d{2}\b", "[date]"),
     (
         r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00:00)",
         "[time]",
