@@ -153,7 +153,7 @@ impl Evolution {
         if let Some((key, values)) = fact_of(row) {
             match values {
                 Some(values) => drop(self.now.insert(key, values)),
-                // Its date is none: it is refused, and no version of it was ever accepted.
+                // Its date is none: it is refused, and absent until it is mended.
                 None => drop(self.now.remove(&key)),
             }
         }

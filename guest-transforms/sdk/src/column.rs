@@ -79,6 +79,15 @@ impl Rule {
         }
     }
 
+    /// The column of an input that the values are made of; `None` when they come from a joined table.
+    pub(crate) fn input_column(&self) -> Option<&str> {
+        match self {
+            Self::Input { field, .. } => Some(field.name()),
+            Self::Joined { .. } => None,
+            Self::Computed { from, .. } => from.input_column(),
+        }
+    }
+
     /// The column where the values come from, as messages name it: `staff.first_name`.
     pub(crate) fn origin(&self) -> String {
         match self {

@@ -22,7 +22,7 @@
 //!
 //! Here live: what a module says of itself (`description`), the trait (`transform`), the table as a list of
 //! columns (`column`, `evaluation`, `gather`, `lookup`, `table`), the session from bytes to bytes (`ipc`,
-//! `session`), and the component's thin shell (`shell`, `bindings`, `allocator`), which exists on `wasm32`
+//! `keys`, `session`), and the component's thin shell (`shell`, `bindings`, `allocator`), which exists on `wasm32`
 //! only. Nothing here knows a table, a store or the host.
 
 mod column;
@@ -31,6 +31,7 @@ mod evaluation;
 mod failure;
 mod gather;
 mod ipc;
+mod keys;
 mod lookup;
 mod session;
 mod table;

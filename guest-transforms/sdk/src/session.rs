@@ -6,6 +6,7 @@
 use crate::description::{Description, Role};
 use crate::failure::Failure;
 use crate::ipc::{Decoder, Encoder};
+use crate::keys;
 use crate::transform::{Arrival, Context, Reject, Step, Transform};
 
 /// What one call gave, encoded.
@@ -102,6 +103,10 @@ impl<T: Transform> Session<T> {
                 rows: batch,
             };
             self.transform.push(&arrival, &mut step)?;
+            for rows in &keys::of_refused(&arrival, &step.rejects)? {
+                let keys = Arrival { rows, ..arrival };
+                self.transform.refused(&keys, &mut step)?;
+            }
             rows_in += batch.num_rows() as u64;
         }
         self.encode(step, rows_in)
@@ -119,14 +124,16 @@ impl<T: Transform> Session<T> {
         let mut step = Step::default();
         let mut rows_in = 0;
         for batch in &batches {
-            let arrival = Arrival {
-                description: &self.description,
-                input: index,
-                chunk: stream.chunks,
-                first_row: u32::try_from(rows_in).unwrap_or(u32::MAX),
-                rows: batch,
-            };
-            self.transform.retract(&arrival, &mut step)?;
+            for rows in &keys::without_nulls(batch)? {
+                let keys = Arrival {
+                    description: &self.description,
+                    input: index,
+                    chunk: stream.chunks,
+                    first_row: u32::try_from(rows_in).unwrap_or(u32::MAX),
+                    rows,
+                };
+                self.transform.retract(&keys, &mut step)?;
+            }
             rows_in += batch.num_rows() as u64;
         }
         self.encode(step, rows_in)
@@ -218,10 +225,13 @@ fn out_of_order(what: &str) -> Failure {
 mod tests {
     use std::sync::Arc;
 
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int32Type;
     use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 
     use super::*;
     use crate::description::{Input, integer};
+    use crate::failure::Reason;
     use crate::table::Table;
 
     /// Input 0 is `note`, streamed; input 1 is `author`, looked up.
@@ -335,16 +345,77 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_key_that_is_null_is_a_failure() {
+    fn a_deleted_key_that_is_null_takes_nothing_back() {
         let mut session = open();
         session.end_of_input(1).unwrap();
         let schema = notes().describe().unwrap().inputs[0].key_schema();
-        let keys = chunk(schema, vec![Arc::new(Int32Array::from(vec![None]))]);
-        let failure = session.retract(0, keys).unwrap_err();
-        assert!(
-            failure
-                .message
-                .starts_with("the deleted keys of note are no keys of note: ")
+        let keys = chunk(
+            schema,
+            vec![Arc::new(Int32Array::from(vec![None, Some(4)]))],
         );
+        let step = session.retract(0, keys).unwrap();
+        assert_eq!((step.rows_in, step.rows_retracted), (2, 1));
+    }
+
+    /// A note must have a known author here.
+    fn signed_notes() -> Table {
+        let note = Input::changes("note").key(integer("note_id"));
+        let author = Input::current("author")
+            .key(integer("author_id"))
+            .look_up(note.integer("author_id"));
+        Table::append_versions("note")
+            .key("id", note.integer("note_id"))
+            .required("author", author.text("name"))
+    }
+
+    #[test]
+    fn a_refused_row_takes_back_its_key_and_one_without_a_key_nothing() {
+        let mut session = Session::open(signed_notes(), &Context::default()).unwrap();
+        session.push(1, author_rows()).unwrap();
+        session.end_of_input(1).unwrap();
+        // Note 1 is by Ada; the second has no key; nobody knows the author of note 3.
+        let step = session.push(0, note_rows()).unwrap();
+        assert_eq!((step.rows_in, step.rows_out, step.rejects.len()), (3, 1, 2));
+        assert_eq!((step.retractions.len(), step.rows_retracted), (1, 1));
+        let step = session.retract(0, note_keys()).unwrap();
+        assert_eq!(step.rows_retracted, 2);
+    }
+
+    /// Of rows with the same key the first stands: the others are refused, and it is not taken back for them.
+    #[derive(Default)]
+    struct FirstOfEach(std::collections::BTreeSet<i32>);
+
+    impl Transform for FirstOfEach {
+        fn describe(&self) -> Result<Description, Failure> {
+            notes().describe().map(|described| Description {
+                inputs: vec![Input::changes("note").key(integer("note_id"))],
+                output: crate::Output::new("note", crate::LoadMode::Upsert).key(integer("id")),
+                ..described
+            })
+        }
+
+        fn push(&mut self, rows: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+            let ids = rows.rows.column(0).as_primitive::<Int32Type>();
+            for (row, id) in ids.iter().enumerate() {
+                if !self.0.insert(id.unwrap_or_default()) {
+                    step.refuse(rows.place(row), Reason::new("twice", "it comes twice"));
+                }
+            }
+            Ok(())
+        }
+
+        fn refused(&mut self, _: &Arrival<'_>, _: &mut Step) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transform_may_keep_the_key_of_a_row_that_it_refuses() {
+        let transform: Box<dyn Transform> = Box::new(FirstOfEach::default());
+        let mut session = Session::open(transform, &Context::default()).unwrap();
+        let schema = FirstOfEach::default().describe().unwrap().inputs[0].schema();
+        let rows = chunk(schema, vec![Arc::new(Int32Array::from(vec![5, 5]))]);
+        let step = session.push(0, rows).unwrap();
+        assert_eq!((step.rejects.len(), step.rows_retracted), (1, 0));
     }
 }

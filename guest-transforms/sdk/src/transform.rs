@@ -20,9 +20,10 @@ pub struct Context {
 ///
 /// The SDK calls one value from one thread: [`describe`](Self::describe) at any time; [`open`](Self::open) once;
 /// then for every lookup `push`* and `end_of_input`; then for the streamed inputs in the order of the description
-/// `push`*, `retract`*, `end_of_input`; then `finish`, once. A call out of this order does not arrive here. The
-/// rows of an arrival have exactly the columns of the input's declaration. An error ends the session; a row that
-/// cannot be used is refused with [`Step::refuse`], and the rest goes on.
+/// `push`*, `retract`*, `end_of_input`; then `finish`, once. After a `push` that refused rows comes `refused` with
+/// their keys. A call out of this order does not arrive here. The rows of an arrival have exactly the columns of the
+/// input's declaration. An error ends the session; a row that cannot be used is refused with [`Step::refuse`], and
+/// the rest goes on.
 ///
 /// Where a table is a list of columns with a rule each, [`Table`](crate::Table) implements this already.
 pub trait Transform {
@@ -46,7 +47,7 @@ pub trait Transform {
     /// The module cannot go on.
     fn push(&mut self, rows: &Arrival<'_>, step: &mut Step) -> Result<(), Failure>;
 
-    /// Takes keys that are gone from an input. By default they become retractions of the output: the columns of
+    /// Takes keys that are gone from an input, none with a NULL. By default they become retractions of the output: the columns of
     /// the key are renamed to the primary key of the output by their position.
     ///
     /// # Errors
@@ -68,6 +69,19 @@ pub trait Transform {
         Ok(())
     }
 
+    /// Takes the keys of the rows of a streamed input that the last `push` refused, each once, in the columns of the
+    /// input's key. By default they are gone from the output like deleted keys, so that no row stands there that the
+    /// source no longer has; the warehouse keeps its history, and a key that it does not have does no harm. A
+    /// transform that refuses a row because another one of the same key stands leaves such keys out.
+    ///
+    /// Not called where the output is overwritten, nor for keys with a NULL.
+    ///
+    /// # Errors
+    /// The module cannot go on.
+    fn refused(&mut self, keys: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+        self.retract(keys, step)
+    }
+
     /// Takes note that an input has ended.
     ///
     /// # Errors
@@ -85,8 +99,9 @@ pub trait Transform {
     }
 }
 
-/// Rows or keys of one input, with where they stand in it.
-#[derive(Debug, Clone)]
+/// Rows or keys of one input, with where they stand in it; keys of refused rows stand where the rows did, but for
+/// their own order.
+#[derive(Debug, Clone, Copy)]
 pub struct Arrival<'a> {
     /// What the module said of itself.
     pub description: &'a Description,
@@ -115,6 +130,13 @@ impl Arrival<'_> {
                 .first_row
                 .saturating_add(u32::try_from(row).unwrap_or(u32::MAX)),
         }
+    }
+
+    /// The row of `rows` that stands at a place, if it is one of them.
+    pub(crate) fn position(&self, place: Place) -> Option<usize> {
+        let here = (place.input as usize, place.chunk) == (self.input, self.chunk);
+        let row = place.row.checked_sub(self.first_row)? as usize;
+        (here && row < self.rows.num_rows()).then_some(row)
     }
 }
 
@@ -150,7 +172,8 @@ pub struct Step {
 }
 
 impl Step {
-    /// Refuses a row.
+    /// Refuses a row of the arrival that is being pushed. What becomes of an earlier row of its key is said by
+    /// [`Transform::refused`]; for a row of an earlier arrival, a transform adds the retraction itself.
     pub fn refuse(&mut self, place: Place, reason: Reason) {
         self.rejects.push(Reject { place, reason });
     }
@@ -171,6 +194,10 @@ impl<T: Transform + ?Sized> Transform for Box<T> {
 
     fn retract(&mut self, keys: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
         (**self).retract(keys, step)
+    }
+
+    fn refused(&mut self, keys: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
+        (**self).refused(keys, step)
     }
 
     fn end_of_input(&mut self, input: usize, step: &mut Step) -> Result<(), Failure> {

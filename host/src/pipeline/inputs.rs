@@ -82,6 +82,16 @@ pub(crate) enum InputError {
         /// The column.
         column: String,
     },
+    /// A deleted row cannot be told by the key that the module declared.
+    #[error(
+        "the module takes `{column}` for a key of `{table}`, whose rows are landed with another key"
+    )]
+    Key {
+        /// The landed table.
+        table: String,
+        /// The column of the declared key that no deleted row comes with.
+        column: String,
+    },
     /// A chain of landings leads to one that did not bring anything.
     #[error("landing {landing} does not have the table `{table}` that a later one says it brought")]
     Chain {
@@ -104,7 +114,9 @@ pub(crate) enum InputError {
 impl Classify for InputError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotLanded(_) | Self::NoColumn { .. } | Self::Type { .. } => ErrorKind::Config,
+            Self::NotLanded(_) | Self::NoColumn { .. } | Self::Type { .. } | Self::Key { .. } => {
+                ErrorKind::Config
+            }
             Self::Value { .. } | Self::Null { .. } | Self::Chain { .. } => ErrorKind::Data,
             Self::Rows { .. } => ErrorKind::Bug,
         }
@@ -115,7 +127,7 @@ impl Classify for InputError {
             Self::NotLanded(_) => {
                 Some("take the table into the source's `include`, and extract".into())
             }
-            Self::NoColumn { .. } | Self::Type { .. } => {
+            Self::NoColumn { .. } | Self::Type { .. } | Self::Key { .. } => {
                 Some("use a version of the module that fits the source".into())
             }
             Self::Value { .. } | Self::Null { .. } => Some(
@@ -312,7 +324,7 @@ impl Reader {
             .flat_map(|l| l.deleted.clone())
             .collect();
         read(&self.landed, deleted, None)
-            .map(move |batch| Ok(fit(&table, &batch?, &schema)?))
+            .map(move |batch| Ok(fit_keys(&table, &batch?, &schema)?))
             .boxed()
     }
 
@@ -418,6 +430,23 @@ pub(super) fn fit(
         let table = table.to_owned();
         InputError::Rows { table, cause }
     })
+}
+
+/// The keys of deleted rows, as the module declared them. A key column that deletions do not have would be NULL, and
+/// what was deleted would stay.
+fn fit_keys(
+    table: &str,
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, InputError> {
+    let mut declared = schema.fields().iter().map(|field| field.name());
+    match declared.find(|column| batch.column_by_name(column).is_none()) {
+        None => fit(table, batch, schema),
+        Some(column) => Err(InputError::Key {
+            table: table.to_owned(),
+            column: column.clone(),
+        }),
+    }
 }
 
 fn fit_column(table: &str, batch: &RecordBatch, field: &Field) -> Result<ArrayRef, InputError> {
@@ -718,6 +747,23 @@ mod tests {
             zones.rows(&third, Delivery::Changes).await,
             named(&[(2, "B")])
         );
+    }
+
+    #[test]
+    fn a_deletion_without_the_declared_key_is_told_and_not_passed_over() {
+        let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let keys = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let by = |column: &str| {
+            let schema = Schema::new(vec![Field::new(column, DataType::Int32, true)]);
+            fit_keys("t", &keys, &Arc::new(schema))
+        };
+        assert_eq!(by("id").unwrap().num_rows(), 1);
+        let error = by("code").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the module takes `code` for a key of `t`, whose rows are landed with another key"
+        );
+        assert_eq!(error.kind(), ErrorKind::Config);
     }
 
     #[test]

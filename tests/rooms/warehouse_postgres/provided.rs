@@ -91,7 +91,7 @@ async fn a_row_that_the_history_of_facts_points_at_is_kept() {
     assert_eq!(loaded.removed, 1);
     assert!(
         loaded.notes.contains(
-            &"1 row is gone from the source and kept, because a foreign key points at it: from fact_order".to_owned()
+            &"1 row is gone from the source, or refused, and kept, because a foreign key points at it: from fact_order".to_owned()
         ),
         "{:?}",
         loaded.notes

@@ -227,6 +227,7 @@ mod tests {
 
 | note_id |
 |--------:|
+|       2 |
 |       9 |
 
 ## rejects
@@ -317,8 +318,8 @@ mod tests {
     fn a_wrong_retraction_is_shown() {
         let retractions = "## retractions\n\n| note_id |\n|--------:|\n|       ";
         assert_eq!(
-            spoilt(&format!("{retractions}9"), &format!("{retractions}8")),
-            ["retractions, row 1, note_id: expected 8, came 9"]
+            spoilt(&format!("{retractions}2"), &format!("{retractions}8")),
+            ["retractions, row 1, note_id: expected 8, came 2"]
         );
     }
 
@@ -352,7 +353,7 @@ mod tests {
                 5,
                 "the module has no input notes",
             ),
-            ("## rejects", "## refusals", 32, "there is no section"),
+            ("## rejects", "## refusals", 33, "there is no section"),
             ("## retractions", "## output", 26, "comes twice"),
             (
                 "|       2 | NULL |",
@@ -375,7 +376,7 @@ mod tests {
             (
                 "|   2 | missing",
                 "| two | missing",
-                36,
+                37,
                 "two is no row number",
             ),
         ] {

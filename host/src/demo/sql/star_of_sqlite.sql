@@ -4,11 +4,14 @@
 -- dim_staff
 SELECT s.staff_id, s.first_name, s.last_name, d.department_name, d.location, s.email_address
 FROM staff s LEFT JOIN department d ON d.department_id = s.department_id
-WHERE d.department_name IS NOT NULL AND d.location IS NOT NULL;
+WHERE d.department_name IS NOT NULL AND d.location IS NOT NULL AND s.first_name IS NOT NULL
+  AND s.last_name IS NOT NULL AND s.email_address IS NOT NULL;
 
 -- dim_location
 SELECT address_id AS location_id, address_line_1, address_line_2, district, city, postal_code, country, phone
-FROM address;
+FROM address
+WHERE address_line_1 IS NOT NULL AND city IS NOT NULL AND postal_code IS NOT NULL AND country IS NOT NULL
+  AND phone IS NOT NULL;
 
 -- dim_currency
 SELECT c.currency_id, c.currency_code, iso.currency_name
@@ -20,7 +23,8 @@ JOIN (SELECT column1 AS currency_code, column2 AS currency_name
   ON iso.currency_code = c.currency_code;
 
 -- dim_design
-SELECT design_id, design_name, file_location, file_name FROM design;
+SELECT design_id, design_name, file_location, file_name FROM design
+WHERE design_name IS NOT NULL AND file_location IS NOT NULL AND file_name IS NOT NULL;
 
 -- dim_counterparty
 SELECT c.counterparty_id, c.counterparty_legal_name,
@@ -31,7 +35,9 @@ SELECT c.counterparty_id, c.counterparty_legal_name,
        a.postal_code AS counterparty_legal_postal_code,
        a.country AS counterparty_legal_country,
        a.phone AS counterparty_legal_phone_number
-FROM counterparty c JOIN address a ON a.address_id = c.legal_address_id;
+FROM counterparty c JOIN address a ON a.address_id = c.legal_address_id
+WHERE c.counterparty_legal_name IS NOT NULL AND a.address_line_1 IS NOT NULL AND a.city IS NOT NULL
+  AND a.postal_code IS NOT NULL AND a.country IS NOT NULL AND a.phone IS NOT NULL;
 
 -- dim_payment_type
 SELECT payment_type_id, payment_type_name AS payment_type_name FROM payment_type;

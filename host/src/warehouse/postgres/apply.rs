@@ -72,7 +72,7 @@ impl Apply<'_> {
         tables.dedup();
         Ok((kept > 0).then(|| {
             format!(
-                "{kept} {} gone from the source and kept, because a foreign key points at {}: from {}",
+                "{kept} {} gone from the source, or refused, and kept, because a foreign key points at {}: from {}",
                 if kept == 1 { "row is" } else { "rows are" },
                 if kept == 1 { "it" } else { "them" },
                 tables.join(", ")

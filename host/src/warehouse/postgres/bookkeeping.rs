@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ledger         what has been loaded: one row per table, source and landing
-//! ended_version  versions of an append-versions table whose key is gone from the source
+//! ended_version  versions of an append-versions table whose key is retracted
 //! relation       the tables and views that we made, so that provided ones are left as they are
 //! ```
 //!
