@@ -37,7 +37,11 @@ pub(super) fn interrupted(output: Output) -> Exit {
         Output::Text => "interrupted: nothing is half committed; run again to go on\n".to_owned(),
         Output::Json => {
             let hint = Some("run again to go on");
-            let told = bare("interrupted", "interrupted: nothing is half committed", hint);
+            let told = bare(
+                "interrupted",
+                "interrupted: nothing is half committed",
+                hint,
+            );
             format!("{told}\n")
         }
     });
