@@ -4,8 +4,11 @@
 //! keeps its old state and is reported; the others go on. A source that goes away ends the landing, and
 //! nothing is committed.
 
+mod error;
+mod state;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
@@ -15,7 +18,7 @@ use super::landing::{Landed, Landing};
 use super::report::{ExtractReport, Observer, Scope, TableExtracted, TableFailure};
 use super::window::{self, Asked};
 use crate::config::{Cursor, SourcePlan};
-use crate::error::{Classify, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::manifest::{FORMAT, LandedTable, LandingManifest, ManifestLog};
 use crate::run::{RunId, Stage};
 use crate::source::{Discovered, Selection, Snapshot};
@@ -23,50 +26,8 @@ use crate::table::{KeyOrigin, Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
-
-/// What stops a table, or the whole landing, besides the errors of the rooms.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExtractError {
-    /// A table that was asked for is not in the source, or the project leaves it out.
-    #[error("the source `{source_name}` gives no table `{table}`")]
-    NoTable {
-        /// The source's name.
-        source_name: String,
-        /// The table.
-        table: String,
-    },
-    /// A table that was landed before is gone.
-    #[error("the table is no longer in the source")]
-    Gone,
-    /// The key of a landed table is another one now.
-    #[error("its key was ({before}) and is ({after}) now")]
-    KeyChanged {
-        /// The key columns with their types, as landed before.
-        before: String,
-        /// The same as discovered now.
-        after: String,
-    },
-    /// The source has no table at all that the project takes.
-    #[error("the source `{0}` gives no table at all")]
-    Empty(String),
-}
-
-impl Classify for ExtractError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Config
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NoTable { .. } => "list the tables with `tidemill discover`".into(),
-            Self::Gone => "add it to `exclude` of the source, or give it back its name".into(),
-            Self::KeyChanged { .. } => {
-                "what landed is found by its key: give the table back its key, or land it as a source of another name".into()
-            }
-            Self::Empty(_) => "check `include` and `exclude`, and the rights of the source's user".into(),
-        })
-    }
-}
+pub(crate) use error::ExtractError;
+use state::{extracted, outcome, state};
 
 /// The extraction of one source in one run.
 pub(super) struct Extraction<'a> {
@@ -447,87 +408,4 @@ fn check_key(step: &Step<'_>) -> Result<(), ExtractError> {
         before: named(&previous.table),
         after: named(&step.table),
     })
-}
-
-/// The state of the table after this landing.
-fn state(
-    snapshot: &dyn Snapshot,
-    step: &Step<'_>,
-    landed: &Landed,
-    watermark: Option<Watermark>,
-    sequence: u64,
-) -> LandedTable {
-    let previous = step.previous;
-    let counts = landed.counts;
-    let brought = !landed.changed.is_empty() || !landed.deleted.is_empty() || landed.replaces;
-    let is_new = previous.is_none();
-    let live_rows = match step.window {
-        Window::Snapshot { .. } | Window::Cursor { .. } => {
-            previous.map_or(0, |p| p.live_rows) + counts.new
-        }
-        Window::First | Window::Compare { .. } | Window::Replace => counts.read,
-    };
-    let compared_at = match (&step.window, previous) {
-        (Window::Snapshot { .. } | Window::Cursor { .. }, Some(previous)) => previous.compared_at,
-        _ => snapshot.clock(),
-    };
-    LandedTable {
-        table: step.table.clone(),
-        position: snapshot.position().clone(),
-        window: Some(step.window.clone()),
-        watermark,
-        compared_at,
-        changed: landed.changed.clone(),
-        deleted: landed.deleted.clone(),
-        replaces: landed.replaces,
-        live_rows,
-        content: landed.content.clone(),
-        changed_in: match previous {
-            Some(previous) if !brought => previous.changed_in,
-            _ => sequence,
-        },
-        changed_before: match previous {
-            Some(previous) if brought => Some(previous.changed_in),
-            Some(previous) => previous.changed_before,
-            None => None,
-        },
-        index: if brought || is_new {
-            landed.index.clone()
-        } else {
-            previous.map(|p| p.index.clone()).unwrap_or_default()
-        },
-    }
-}
-
-fn extracted(
-    step: &Step<'_>,
-    landed: &Landed,
-    state: &LandedTable,
-    elapsed: Duration,
-) -> TableExtracted {
-    TableExtracted {
-        table: step.table.name.as_str().to_owned(),
-        window: step.window.clone(),
-        watermark_before: step.previous.and_then(|p| p.watermark.clone()),
-        watermark_after: state.watermark.clone(),
-        rows_read: landed.counts.read,
-        rows_new: landed.counts.new,
-        rows_changed: landed.counts.changed,
-        rows_deleted: landed.counts.deleted,
-        rows_live: state.live_rows,
-        bytes: landed
-            .changed
-            .iter()
-            .chain(&landed.deleted)
-            .map(|o| o.bytes)
-            .sum(),
-        elapsed,
-    }
-}
-
-fn outcome(extracted: &TableExtracted) -> String {
-    format!(
-        "{} new, {} changed, {} deleted",
-        extracted.rows_new, extracted.rows_changed, extracted.rows_deleted
-    )
 }
