@@ -39,6 +39,9 @@ pub enum SourceError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of an embedded source is not there.
+    #[error("cannot open {0}: there is no such file")]
+    NoFile(String),
     /// There is no connection to the server.
     #[error(transparent)]
     Connect(ConnectError),
@@ -94,7 +97,9 @@ impl Classify for SourceError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Connect(error) => error.kind(),
-            Self::Url { .. } | Self::NoTable(_) | Self::Refused { .. } => ErrorKind::Config,
+            Self::Url { .. } | Self::NoFile(_) | Self::NoTable(_) | Self::Refused { .. } => {
+                ErrorKind::Config
+            }
             Self::Unavailable { .. } | Self::Rewritten(_) => ErrorKind::Unavailable,
             Self::Value { .. } => ErrorKind::Data,
             Self::Protocol { .. } => ErrorKind::Bug,
@@ -106,6 +111,9 @@ impl Classify for SourceError {
             Self::Url { .. } => Some(
                 "write it as postgresql://user:password@host:5432/database or sqlite://path/to/file"
                     .into(),
+            ),
+            Self::NoFile(_) => Some(
+                "check the path in the source's `url`; a relative one begins at the folder of the project file".into(),
             ),
             Self::Connect(error) => error.hint(),
             Self::Unavailable { .. } => {

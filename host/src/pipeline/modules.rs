@@ -31,6 +31,14 @@ pub(crate) enum ModuleError {
         /// What it makes.
         makes: String,
     },
+    /// The project file does not make the table.
+    #[error("the project file has no [transform.{table}]")]
+    NoTransform {
+        /// The table that was asked for.
+        table: String,
+        /// Those that it makes.
+        known: Vec<String>,
+    },
     /// The project has no such source, or several and the transform names none.
     #[error("which source the inputs come from is not clear: {0}")]
     Source(String),
@@ -42,7 +50,9 @@ pub(crate) enum ModuleError {
 impl Classify for ModuleError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OtherTable { .. } | Self::Source(_) => ErrorKind::Config,
+            Self::OtherTable { .. } | Self::NoTransform { .. } | Self::Source(_) => {
+                ErrorKind::Config
+            }
             Self::Lost(_) => ErrorKind::Bug,
         }
     }
@@ -52,6 +62,10 @@ impl Classify for ModuleError {
             Self::OtherTable { makes, .. } => Some(format!(
                 "name the section of the project file [transform.{makes}]"
             )),
+            Self::NoTransform { table, known } if known.is_empty() => Some(format!(
+                "add the section [transform.{table}] with its `module`"
+            )),
+            Self::NoTransform { known, .. } => Some(format!("it makes: {}", known.join(", "))),
             Self::Source(_) => Some("set `source` in the transform's section".into()),
             Self::Lost(_) => None,
         }
@@ -89,7 +103,10 @@ pub(super) async fn load_one(
     sandbox: &Arc<Sandbox>,
     table: &str,
 ) -> Result<Made> {
-    let unknown = || ModuleError::Source(format!("the project file has no [transform.{table}]"));
+    let unknown = || ModuleError::NoTransform {
+        table: table.to_owned(),
+        known: plan.transforms.keys().map(ToString::to_string).collect(),
+    };
     let transform = plan.transforms.get(table).ok_or_else(unknown)?;
     let source = source_of(plan, transform.source.as_deref())?;
     let resolved = registry.resolve(&transform.module).await?;

@@ -106,10 +106,7 @@ impl Source for Sqlite {
 /// Opens the file, begins the transaction, and reads once so that it has its snapshot.
 fn begin(path: &std::path::Path, target: &str) -> Result<(Connection, DateTime<Utc>), SourceError> {
     if !path.exists() {
-        return Err(SourceError::Url {
-            url: format!("sqlite://{target}"),
-            reason: "there is no such file".into(),
-        });
+        return Err(SourceError::NoFile(target.to_owned()));
     }
     let open = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -72,7 +72,7 @@ const USES: [Use; 17] = [
     Use {
         file: Some(UNKNOWN_MODULE),
         before: a_landing,
-        arguments: &["preview", "dim_thing"],
+        arguments: &["preview", "dim_nothing"],
     },
     Use {
         file: Some(SHOP),
