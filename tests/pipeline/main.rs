@@ -21,4 +21,5 @@ mod provided;
 mod rejects;
 mod servers;
 mod snapshots;
-mod world;
+
+use tidemill_tests::world;

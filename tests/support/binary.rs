@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -15,11 +16,20 @@ pub fn workspace() -> &'static Path {
     tests.parent().unwrap_or(tests)
 }
 
-/// The binary.
+/// The binary, looked at once: what is edited while tests run is for the next.
 ///
 /// # Errors
 /// When it is not there or older than the code it is made of; the message says what to run.
 pub fn path() -> Result<PathBuf> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(path) = FOUND.get() {
+        return Ok(path.clone());
+    }
+    let path = look()?;
+    Ok(FOUND.get_or_init(|| path).clone())
+}
+
+fn look() -> Result<PathBuf> {
     let path = match super::variable(BINARY) {
         Some(path) => path,
         None => beside_this_test()?,

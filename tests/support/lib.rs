@@ -7,13 +7,22 @@
 //!
 //! The oracle knows the source's tables and the star's columns, and nothing of modules, zones or manifests.
 
+#[cfg(target_os = "linux")]
+pub mod beginning;
 pub mod binary;
 pub mod evolution;
 pub mod guests;
+pub mod inventory;
 pub mod oracle;
+#[cfg(target_os = "linux")]
+pub mod points;
 pub mod postgres;
 pub mod project;
+pub mod siege;
 pub mod star;
+#[cfg(target_os = "linux")]
+pub mod trace;
+pub mod world;
 
 /// A variable of the environment that a person or `cargo x test` may have set.
 ///

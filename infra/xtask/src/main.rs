@@ -12,6 +12,7 @@ mod postgres;
 mod rooms;
 #[cfg(test)]
 mod scratch;
+mod soak;
 mod test;
 mod tidy;
 mod wit;
@@ -25,6 +26,8 @@ const USAGE: &str = "usage: cargo x COMMAND
   test [ARGUMENT…]   builds and runs every test; the arguments are the test harness's: names, --nocapture
   check [NAME…]      runs every check, or those of these names
   bench [NAME…]      measures what tidemill costs: module, extract, idle, or all; --rows N sets the size
+  soak [SUITE…]      kills runs at every moment, for an hour or so: kills, points, init, or all;
+                     --kills N, --seed S and --minutes M bound it
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/";
 
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         ["test", arguments @ ..] => test::run(arguments),
         ["check", names @ ..] => check::run(names),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["fix"] => fix::run(),
         ["guests"] => guests::run(),
         ["help" | "--help" | "-h"] => {

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::evolution::Evolution;
+use super::oracle;
+use super::postgres::Server;
+use super::project::{Project, Said};
+use super::star::query;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tidemill::demo::{Commit, Day, Oddity, Options, Simulation, Totesys};
 use tidemill::warehouse::{self, Warehouse};
-use tidemill_tests::evolution::Evolution;
-use tidemill_tests::oracle;
-use tidemill_tests::postgres::Server;
-use tidemill_tests::project::{Project, Said};
-use tidemill_tests::star::query;
 
 /// Where a database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum At {
+pub enum At {
     /// In the project's folder: SQLite as the source, Delta as the warehouse.
     Folder,
     /// On a PostgreSQL server.
@@ -25,30 +25,35 @@ pub(crate) enum At {
 
 /// How a world begins.
 #[derive(Debug, Clone)]
-pub(crate) struct Beginning {
-    pub(crate) source: At,
-    pub(crate) warehouse: At,
+pub struct Beginning {
+    /// Where totesys is.
+    pub source: At,
+    /// Where the star is.
+    pub warehouse: At,
     /// The schema of the warehouse.
-    pub(crate) schema: &'static str,
+    pub schema: &'static str,
     /// Texts of the project file, and what stands there instead.
-    pub(crate) edits: &'static [(&'static str, &'static str)],
+    pub edits: &'static [(&'static str, &'static str)],
     /// The size of the company.
-    pub(crate) scale: f64,
+    pub scale: f64,
+    /// What its people and its days are drawn from.
+    pub seed: u64,
     /// What happens on its days.
-    pub(crate) oddities: Vec<Oddity>,
+    pub oddities: Vec<Oddity>,
     /// The server, where a test needs one of its own.
-    pub(crate) server: Option<Arc<Server>>,
+    pub server: Option<Arc<Server>>,
 }
 
 impl Beginning {
     /// Both databases at the same place, an ordinary company.
-    pub(crate) fn at(place: At) -> Self {
+    pub fn at(place: At) -> Self {
         Self {
             source: place,
             warehouse: place,
             schema: "public",
             edits: &[],
             scale: 0.5,
+            seed: 7,
             oddities: Vec::new(),
             server: None,
         }
@@ -56,24 +61,28 @@ impl Beginning {
 }
 
 /// Everything that a test of the straight line needs.
-pub(crate) struct World {
-    pub(crate) project: Project,
+pub struct World {
+    /// The project's folder.
+    pub project: Project,
     /// The URL of totesys.
-    pub(crate) source: String,
+    pub source: String,
     /// The URL of the warehouse.
-    pub(crate) star: String,
-    pub(crate) warehouse: Box<dyn Warehouse>,
-    pub(crate) simulation: Simulation,
-    pub(crate) evolution: Evolution,
+    pub star: String,
+    /// The warehouse, as whoever asks it.
+    pub warehouse: Box<dyn Warehouse>,
+    /// Those who write into totesys.
+    pub simulation: Simulation,
+    /// The versions that facts should have.
+    pub evolution: Evolution,
     /// How the company was made.
     options: Options,
     /// Stopped after everything that talks to it.
-    pub(crate) server: Arc<Server>,
+    pub server: Arc<Server>,
 }
 
 impl World {
     /// A generated totesys with a project that has not run yet.
-    pub(crate) async fn begin(beginning: Beginning) -> Result<Self> {
+    pub async fn begin(beginning: Beginning) -> Result<Self> {
         let server = beginning.server.clone().unwrap_or_else(Server::shared);
         let source = match beginning.source {
             At::Folder => None,
@@ -98,7 +107,7 @@ impl World {
         let source = source.unwrap_or_else(file);
         let star = star.unwrap_or_else(|| "delta://./warehouse".into());
         let options = Options {
-            seed: 7,
+            seed: beginning.seed,
             scale: beginning.scale,
             history_days: 12,
             oddities: beginning.oddities,
@@ -123,14 +132,14 @@ impl World {
     }
 
     /// Lets a day pass.
-    pub(crate) async fn live(&mut self) -> Result<Day> {
+    pub async fn live(&mut self) -> Result<Day> {
         let day = self.simulation.next_day().await?;
         self.evolution.live(&day);
         Ok(day)
     }
 
     /// Makes an oddity happen.
-    pub(crate) async fn cause(&mut self, oddity: Oddity) -> Result<Commit> {
+    pub async fn cause(&mut self, oddity: Oddity) -> Result<Commit> {
         let commit = self.simulation.cause(oddity).await?;
         let commit = commit.with_context(|| format!("{oddity} has nothing to happen to"))?;
         self.happened(&commit);
@@ -138,7 +147,7 @@ impl World {
     }
 
     /// Edits an order without a trace.
-    pub(crate) async fn edit_silently(&mut self) -> Result<Commit> {
+    pub async fn edit_silently(&mut self) -> Result<Commit> {
         let commit = self.simulation.silent_edit().await?;
         let commit = commit.context("there is no order to edit")?;
         self.happened(&commit);
@@ -146,7 +155,7 @@ impl World {
     }
 
     /// Makes the same company at another place, as it was in the beginning.
-    pub(crate) async fn copy_to(&self, url: &str) -> Result<()> {
+    pub async fn copy_to(&self, url: &str) -> Result<()> {
         Simulation::create(url, self.options.clone(), &mut |_| {}).await?;
         Ok(())
     }
@@ -159,7 +168,7 @@ impl World {
     }
 
     /// Runs everything; the star and every version of every fact must be what the source implies.
-    pub(crate) async fn run(&mut self) -> Result<Value> {
+    pub async fn run(&mut self) -> Result<Value> {
         let report = self.done(&["run"])?;
         self.evolution.run();
         self.check().await?;
@@ -167,25 +176,25 @@ impl World {
     }
 
     /// Runs everything; the star must be what the source implies. For sources that a test writes to itself.
-    pub(crate) async fn run_and_compare(&self, arguments: &[&str]) -> Result<Value> {
+    pub async fn run_and_compare(&self, arguments: &[&str]) -> Result<Value> {
         let report = self.done(&[&["run"], arguments].concat())?;
         self.compare().await?;
         Ok(report)
     }
 
     /// Whether the star and its versions are what they should be.
-    pub(crate) async fn check(&self) -> Result<()> {
+    pub async fn check(&self) -> Result<()> {
         self.compare().await?;
         self.evolution.check(self.warehouse.as_ref()).await
     }
 
     /// Whether the star is what the source implies.
-    pub(crate) async fn compare(&self) -> Result<()> {
+    pub async fn compare(&self) -> Result<()> {
         oracle::check(&self.source, self.warehouse.as_ref()).await
     }
 
     /// Calls `tidemill`, which must end well: with 3 where it refused rows, with 0 where not.
-    pub(crate) fn done(&self, arguments: &[&str]) -> Result<Value> {
+    pub fn done(&self, arguments: &[&str]) -> Result<Value> {
         let said = self.call(arguments)?;
         let report = report_of(&said)?;
         let wanted = if rejected(&report) > 0 { 3 } else { 0 };
@@ -194,13 +203,13 @@ impl World {
     }
 
     /// Calls `tidemill`, which says what it says as JSON.
-    pub(crate) fn call(&self, arguments: &[&str]) -> Result<Said> {
+    pub fn call(&self, arguments: &[&str]) -> Result<Said> {
         self.project
             .call([arguments, &["--output", "json"]].concat())
     }
 
     /// Every landing executed again must give what it gave.
-    pub(crate) fn verify(&self) -> Result<Value> {
+    pub fn verify(&self) -> Result<Value> {
         let said = self.call(&["verify"])?;
         ensure!(said.code == Some(0), "verify found differences: {said:#?}");
         let report = report_of(&said)?;
@@ -210,7 +219,7 @@ impl World {
     }
 
     /// The only value of a query on the warehouse, as text.
-    pub(crate) async fn value(&self, sql: &str) -> Result<String> {
+    pub async fn value(&self, sql: &str) -> Result<String> {
         let rows = query(self.warehouse.as_ref(), sql).await?;
         match rows.as_slice() {
             [row] => row.first().cloned().context("a query without columns"),
@@ -219,7 +228,7 @@ impl World {
     }
 
     /// Rows by table and view of the warehouse.
-    pub(crate) async fn rows(&self) -> Result<BTreeMap<String, String>> {
+    pub async fn rows(&self) -> Result<BTreeMap<String, String>> {
         let mut rows = BTreeMap::new();
         for table in self.warehouse.tables().await? {
             let count = self.value(&format!("SELECT count(*) FROM {table}")).await?;
@@ -229,7 +238,7 @@ impl World {
     }
 
     /// The files of the lake and of an embedded warehouse, relative to the project.
-    pub(crate) fn files(&self) -> Result<BTreeSet<String>> {
+    pub fn files(&self) -> Result<BTreeSet<String>> {
         let mut files = BTreeSet::new();
         for folder in ["lake", "warehouse"] {
             let folder = self.project.path().join(folder);
@@ -242,12 +251,12 @@ impl World {
 }
 
 /// The JSON that was said.
-pub(crate) fn report_of(said: &Said) -> Result<Value> {
+pub fn report_of(said: &Said) -> Result<Value> {
     serde_json::from_str(&said.stdout).with_context(|| format!("no report in {said:#?}"))
 }
 
 /// The rows that modules refused in a run.
-pub(crate) fn rejected(report: &Value) -> u64 {
+pub fn rejected(report: &Value) -> u64 {
     let tables = report["transform"]["tables"].as_array();
     tables
         .into_iter()
@@ -257,7 +266,7 @@ pub(crate) fn rejected(report: &Value) -> u64 {
 }
 
 /// What a run says of a table of the source.
-pub(crate) fn extracted<'a>(report: &'a Value, table: &str) -> Result<&'a Value> {
+pub fn extracted<'a>(report: &'a Value, table: &str) -> Result<&'a Value> {
     let tables = report["extract"][0]["tables"].as_array();
     tables
         .into_iter()
