@@ -23,6 +23,7 @@ mod runs;
 mod schema;
 mod serve;
 mod signals;
+mod sweep;
 mod text;
 mod verify;
 
@@ -75,6 +76,7 @@ enum Verb {
     Query(query::Query),
     Runs(runs::Runs),
     Verify(verify::Verify),
+    Sweep(sweep::Sweep),
     Serve(serve::Serve),
     Demo(demo::Demo),
     #[command(subcommand)]
@@ -98,6 +100,7 @@ impl Verb {
             Self::Query(verb) => verb.answer(call).await,
             Self::Runs(verb) => verb.answer(call).await,
             Self::Verify(verb) => verb.answer(call).await,
+            Self::Sweep(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,
             Self::Demo(verb) => verb.answer(call).await,
             Self::Module(verb) => verb.answer(call).await,

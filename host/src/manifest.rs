@@ -87,17 +87,50 @@ impl Classify for ManifestError {
 pub trait Manifest: Serialize + DeserializeOwned + Send + Sync {
     /// Its number in the log.
     fn sequence(&self) -> u64;
+
+    /// The run that committed it.
+    fn run(&self) -> &RunId;
+
+    /// Every object that it names in the zone of its log, those of runs before included.
+    fn objects(&self) -> Vec<&Object>;
 }
 
 impl Manifest for LandingManifest {
     fn sequence(&self) -> u64 {
         self.sequence
     }
+
+    fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    fn objects(&self) -> Vec<&Object> {
+        let landed = self.tables.values().flat_map(|table| {
+            let index = table.index.iter().flat_map(|segment| &segment.parts);
+            let landed = table.changed.iter().chain(&table.deleted);
+            landed.chain(index.map(|part| &part.object))
+        });
+        landed.collect()
+    }
 }
 
 impl Manifest for ProcessedManifest {
     fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    fn run(&self) -> &RunId {
+        &self.run
+    }
+
+    fn objects(&self) -> Vec<&Object> {
+        let made = self.tables.values().flat_map(|table| {
+            let base = table.inputs.iter().flat_map(|input| &input.base);
+            let rows = table.rows.iter().chain(&table.retractions);
+            rows.chain(&table.rejects).chain(base)
+        });
+        let kept = self.current.values().flat_map(|kept| &kept.rows);
+        made.chain(kept).collect()
     }
 }
 
@@ -141,6 +174,26 @@ impl<M: Manifest> ManifestLog<M> {
     pub async fn read(&self, number: u64) -> Result<M, ManifestError> {
         let bytes = self.log.read(number).await?;
         parse(&bytes).map_err(|unreadable| unreadable.of(self.name(number)))
+    }
+
+    /// The manifest of that number, `None` while nobody has committed it.
+    ///
+    /// # Errors
+    /// As [`ManifestLog::newest`].
+    pub async fn find(&self, number: u64) -> Result<Option<M>, ManifestError> {
+        match self.read(number).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(ManifestError::Zone(ZoneError::Missing { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number of the newest manifest, `None` while there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn newest_number(&self) -> Result<Option<u64>, ManifestError> {
+        Ok(self.log.newest().await?)
     }
 
     /// The manifest of that number with the digest of its bytes.

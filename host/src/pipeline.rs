@@ -19,6 +19,7 @@ mod preview;
 pub mod report;
 mod rows;
 mod survey;
+mod sweep;
 mod transform;
 mod verify;
 mod window;
@@ -34,11 +35,12 @@ use chrono::{DateTime, Utc};
 use crate::builtin::BuiltinModule;
 use crate::config::{LimitsPlan, Plan};
 use crate::error::Result;
-use crate::manifest::{ManifestLog, Object, ProcessedManifest};
+use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Promoter, Registry};
 use crate::run::{RunId, Stage};
 use crate::sandbox::{Limits, Sandbox};
-use crate::warehouse::{BatchStream, Warehouse};
+use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
+use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use extract::{ExtractError, Extraction};
 use inputs::{Landings, Reader};
@@ -46,8 +48,9 @@ use load::Loading;
 use modules::Made;
 use report::{
     Check, ExtractReport, LoadReport, ModuleListing, Observer, PlanReport, RejectReason, RunReport,
-    RunSummary, Scope, TableFailure, TransformReport, VerifyReport,
+    RunSummary, Scope, SweepReport, SweptObject, TableFailure, TransformReport, VerifyReport,
 };
+use sweep::Notes;
 use transform::Transformation;
 
 /// A project that is ready to run.
@@ -91,7 +94,8 @@ impl Pipeline {
             let extraction = Extraction {
                 name,
                 plan,
-                zone: self.landed.clone(),
+                zone: Watched::new(self.landed.clone()),
+                sweep_after: self.plan.zones.sweep_after,
                 run,
                 scope,
                 observer: self.observer.clone(),
@@ -133,6 +137,8 @@ impl Pipeline {
                 landings: Landings::new(self.landed.clone(), &source),
                 tables,
                 reader: self.reader(),
+                output: Watched::new(self.processed.clone()),
+                sweep_after: self.plan.zones.sweep_after,
                 run,
                 observer: self.observer.clone(),
                 at_once: std::thread::available_parallelism().map_or(2, usize::from),
@@ -161,6 +167,39 @@ impl Pipeline {
             .run(&mut report)
             .await
             .map_err(|error| error.at(Stage::Load))?;
+        if !report.landings.is_empty() {
+            let warehouse = self.warehouse()?;
+            match warehouse
+                .sweep(self.plan.zones.sweep_after, Sweep::WhenDue)
+                .await
+            {
+                Ok(files) => report.swept.swept = files.into_iter().map(swept).collect(),
+                // What was loaded is loaded.
+                Err(error) => tracing::warn!(%error, "cannot sweep the warehouse"),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Removes what no manifest names and no run can name any more, after looking at every object there is.
+    ///
+    /// # Errors
+    /// `Data` or `Config` when a manifest cannot be read: nothing of its zone is removed then. `Unavailable`.
+    pub async fn sweep(&self, run: &RunId, rehearsal: bool) -> Result<SweepReport> {
+        let age = self.plan.zones.sweep_after;
+        let mut report = SweepReport::default();
+        for source in self.plan.sources.keys() {
+            let notes = Notes::<LandingManifest>::new(self.landed.clone(), source);
+            report.add(notes.sweep_all(run, age, rehearsal).await?);
+        }
+        let notes = Notes::<ProcessedManifest>::new(self.processed.clone(), "");
+        report.add(notes.sweep_all(run, age, rehearsal).await?);
+        let how = match rehearsal {
+            true => Sweep::Rehearsal,
+            false => Sweep::Now,
+        };
+        let files = self.warehouse()?.sweep(age, how).await?;
+        report.swept.extend(files.into_iter().map(swept));
         Ok(report)
     }
 
@@ -390,6 +429,15 @@ fn limits(plan: &LimitsPlan) -> Limits {
         log_lines: u32::try_from(plan.log_lines).unwrap_or(u32::MAX),
         log_bytes: size(plan.log_bytes),
         ..Limits::default()
+    }
+}
+
+fn swept(file: SweptFile) -> SweptObject {
+    SweptObject {
+        zone: file.folder,
+        key: file.name,
+        bytes: file.bytes,
+        created: file.written,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod postgres;
 pub use self::delta::Delta;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -234,6 +235,38 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
 
     /// The names of tables and views that can be queried, in name order.
     async fn tables(&self) -> Result<Vec<String>, WarehouseError>;
+
+    /// Removes files that no table has needed for `age`. A server looks after its own.
+    ///
+    /// # Errors
+    /// `Unavailable` when the files cannot be listed or removed.
+    async fn sweep(&self, _age: Duration, _how: Sweep) -> Result<Vec<SweptFile>, WarehouseError> {
+        Ok(Vec::new())
+    }
+}
+
+/// When files are swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Unless it was done within the last day: what a run asks for.
+    WhenDue,
+    /// At once.
+    Now,
+    /// Nothing is removed.
+    Rehearsal,
+}
+
+/// A file that was swept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweptFile {
+    /// The folder of the warehouse.
+    pub folder: String,
+    /// Its path in there.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was last written to, by the clock of the disk.
+    pub written: DateTime<Utc>,
 }
 
 /// Opens the warehouse that `url` names. Relative folders are below `base`.

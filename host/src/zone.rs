@@ -9,6 +9,7 @@ pub mod log;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod parquet;
+pub mod watched;
 
 use std::ops::Range;
 
@@ -101,6 +102,18 @@ pub struct Entry {
     pub created: DateTime<Utc>,
 }
 
+/// Some objects of a listing, in the order of their keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The objects.
+    pub entries: Vec<Entry>,
+    /// Whether there are more after the last of them.
+    pub more: bool,
+}
+
+/// Objects on one page of a listing: what S3 gives at once.
+pub const PAGE: usize = 1_000;
+
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
@@ -144,11 +157,33 @@ pub trait Zone: Send + Sync + std::fmt::Debug {
     /// The size of an object, `None` when it does not exist.
     async fn size(&self, key: &str) -> Result<Option<u64>, ZoneError>;
 
-    /// The objects whose keys begin with `prefix`, in no order.
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError>;
+    /// At most [`PAGE`] objects whose keys begin with `prefix` and come after `after`, in the order of their keys.
+    /// What was never finished is not among them.
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, ZoneError>;
+
+    /// All objects whose keys begin with `prefix`, in the order of their keys.
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let after = entries.last().map(|entry| entry.key.as_str());
+            let page = self.page(prefix, after).await?;
+            entries.extend(page.entries);
+            if !page.more {
+                return Ok(entries);
+            }
+        }
+    }
 
     /// Removes an object that no manifest names. Ok when it was not there.
     async fn delete(&self, key: &str) -> Result<(), ZoneError>;
+
+    /// What was written of objects that were never finished, and last before `before` by the zone's clock. Unless
+    /// it is a `rehearsal`, it is removed. The keys are the zone's own names of it.
+    async fn sweep_unfinished(
+        &self,
+        before: DateTime<Utc>,
+        rehearsal: bool,
+    ) -> Result<Vec<Entry>, ZoneError>;
 }
 
 /// An object in the making. Dropped without `finish`, it leaves nothing that a reader could see.

@@ -43,6 +43,8 @@ pub struct ZonesPlan {
     pub processed: String,
     /// Modules and their promotions.
     pub modules: String,
+    /// How old is what no manifest names when it is removed.
+    pub sweep_after: Duration,
 }
 
 /// One source and how it is read.

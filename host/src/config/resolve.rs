@@ -21,6 +21,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Long enough for a transaction of an application that has a time limit on its requests.
 const OVERLAP: Duration = Duration::from_secs(120);
 const RECONCILE: Duration = Duration::from_secs(7 * DAY.as_secs());
+/// Somebody who looks after runs that died has seen this one by then.
+const SWEEP: Duration = Duration::from_secs(7 * DAY.as_secs());
+/// No run takes longer, and no file is written for so long.
+const SHORTEST_SWEEP: Duration = DAY;
 /// Health is told to this machine only, unless the project says otherwise.
 const LISTEN: &str = "127.0.0.1:9464";
 const GRACE: Duration = Duration::from_secs(30);
@@ -125,7 +129,19 @@ impl Resolver<'_> {
             ingestion: zone(&lake.ingestion, "ingestion")?,
             processed: zone(&lake.processed, "processed")?,
             modules: zone(&lake.modules, "modules")?,
+            sweep_after: self.sweep_after(lake, &key.of("sweep_after"))?,
         })
+    }
+
+    fn sweep_after(&self, lake: &LakeSettings, key: &Key) -> Result<Duration, ConfigError> {
+        let written = lake.sweep_after.as_deref();
+        match self.duration(written, key)? {
+            Some(age) if age < SHORTEST_SWEEP => {
+                let written = written.unwrap_or_default();
+                Err(self.value(key, written, "is shorter than a day"))
+            }
+            age => Ok(age.unwrap_or(SWEEP)),
+        }
     }
 
     fn source(&self, source: &SourceSettings, key: &Key) -> Result<SourcePlan, ConfigError> {

@@ -48,6 +48,10 @@ pub struct LakeSettings {
     /// Modules and their promotions. Default: `file://./lake/modules`.
     #[schemars(example = &"file://./lake/modules")]
     pub modules: Option<String>,
+    /// How old are files that died runs left and nothing names when they are removed; at least a day. Default: 7 days,
+    /// in which somebody has looked at why a run died.
+    #[schemars(example = &"7d")]
+    pub sweep_after: Option<String>,
 }
 
 /// One source and how it is read.

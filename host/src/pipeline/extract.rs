@@ -8,14 +8,15 @@ mod error;
 mod state;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 
 use super::index::Index;
 use super::landing::{Landed, Landing};
-use super::report::{ExtractReport, Observer, Scope, TableExtracted, TableFailure};
+use super::report::{ExtractReport, Observer, Scope, SweepReport, TableExtracted, TableFailure};
+use super::sweep::Notes;
 use super::window::{self, Asked};
 use crate::config::{Cursor, SourcePlan};
 use crate::error::{ErrorKind, Result};
@@ -26,6 +27,7 @@ use crate::table::{KeyOrigin, Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
+use crate::zone::watched::Watched;
 pub(crate) use error::ExtractError;
 use state::{extracted, outcome, state};
 
@@ -36,7 +38,9 @@ pub(super) struct Extraction<'a> {
     /// How it is read.
     pub(super) plan: &'a SourcePlan,
     /// The landing zone.
-    pub(super) zone: Arc<dyn Zone>,
+    pub(super) zone: Watched,
+    /// How old is what is swept.
+    pub(super) sweep_after: Duration,
     /// The run.
     pub(super) run: &'a RunId,
     /// What was asked for.
@@ -59,7 +63,8 @@ impl Extraction<'_> {
     /// `Unavailable` when the source goes away, `Conflict` when another run committed meanwhile,
     /// `Config` when nothing of it can be read. A single table's error is in the report instead.
     pub(super) async fn run(&self) -> Result<ExtractReport> {
-        let log = ManifestLog::<LandingManifest>::new(self.zone.clone(), self.name);
+        let log = ManifestLog::<LandingManifest>::new(self.zone.unwatched(), self.name);
+        let notes = Notes::<LandingManifest>::new(self.zone.unwatched(), self.name);
         let previous = log.newest().await?;
         let url = self.plan.url.expose()?;
         let source = crate::source::open(url, &self.plan.options)?;
@@ -74,8 +79,13 @@ impl Extraction<'_> {
             logical_time: manifest.logical_time,
             tables: Vec::new(),
             failures: self.missing(&discovered, previous.as_ref()),
+            swept: SweepReport::default(),
         };
         let sequence = manifest.sequence;
+        let prefixes = steps
+            .iter()
+            .map(|step| self.prefix(&step.table, snapshot.clock()));
+        let begun = notes.begin(self.run, sequence, prefixes.collect()).await?;
         let mut landings = stream::iter(steps)
             .map(|step| {
                 let snapshot = snapshot.as_ref();
@@ -104,6 +114,8 @@ impl Extraction<'_> {
         drop(landings);
         report.tables.sort_by(|a, b| a.table.cmp(&b.table));
         log.commit(&manifest).await?;
+        report.swept = notes.sweep(&begun, self.sweep_after).await;
+        notes.settle(begun, &self.zone, Some(&manifest)).await;
         Ok(report)
     }
 
@@ -245,15 +257,10 @@ impl Extraction<'_> {
     ) -> Result<Landed> {
         let table = &step.table;
         let segments = step.previous.map(|p| p.index.clone()).unwrap_or_default();
-        let index = Index::new(self.zone.clone(), table.key_schema(), segments);
+        let zone: Arc<dyn Zone> = Arc::new(self.zone.clone());
+        let index = Index::new(zone.clone(), table.key_schema(), segments);
         let prefix = format!("{}{attempt}", self.prefix(table, snapshot.clock()));
-        let mut landing = Landing::new(
-            self.zone.clone(),
-            prefix,
-            table,
-            index,
-            self.progress(table),
-        )?;
+        let mut landing = Landing::new(zone, prefix, table, index, self.progress(table))?;
         let batches = snapshot.read(table, &selection(&step.window)).await?;
         match step.window {
             Window::First => landing.land_all(batches).await?,

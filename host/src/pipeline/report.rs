@@ -61,6 +61,44 @@ impl RunReport {
     }
 }
 
+/// What was swept: objects that no manifest names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SweepReport {
+    /// The objects, or in a rehearsal those that would have been.
+    pub swept: Vec<SweptObject>,
+    /// Objects of runs that may still commit them.
+    pub kept: u64,
+    /// Objects that were looked at, records not counted; runs look at what dead runs left only.
+    pub looked_at: u64,
+}
+
+impl SweepReport {
+    /// Adds another zone's.
+    pub fn add(&mut self, other: Self) {
+        self.swept.extend(other.swept);
+        self.kept += other.kept;
+        self.looked_at += other.looked_at;
+    }
+
+    /// The size of everything swept.
+    pub fn bytes(&self) -> u64 {
+        self.swept.iter().map(|object| object.bytes).sum()
+    }
+}
+
+/// An object that was swept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SweptObject {
+    /// The zone, or the folder of the warehouse.
+    pub zone: String,
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was created, by the zone's clock.
+    pub created: DateTime<Utc>,
+}
+
 /// What one source gave.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExtractReport {
@@ -74,6 +112,9 @@ pub struct ExtractReport {
     pub tables: Vec<TableExtracted>,
     /// Tables that could not be read; the others are landed.
     pub failures: Vec<TableFailure>,
+    /// Objects of dead runs that were swept from the landing zone.
+    #[serde(serialize_with = "as_count")]
+    pub swept: SweepReport,
 }
 
 /// What one source table gave.
@@ -111,6 +152,9 @@ pub struct TransformReport {
     pub tables: Vec<TableTransformed>,
     /// Tables whose module failed; they catch up once it is fixed.
     pub failures: Vec<TableFailure>,
+    /// Objects of dead runs that were swept from the processed zone.
+    #[serde(serialize_with = "as_count")]
+    pub swept: SweepReport,
 }
 
 /// What one module made of one landing.
@@ -157,6 +201,9 @@ pub struct LoadReport {
     pub landings: Vec<LandingLoaded>,
     /// Tables that are not loaded, and why.
     pub failures: Vec<TableFailure>,
+    /// Files of undone commits that were swept from the warehouse.
+    #[serde(serialize_with = "as_count")]
+    pub swept: SweepReport,
 }
 
 /// What was loaded of one landing.
@@ -381,6 +428,10 @@ impl Observer for Silent {
     fn began(&self, _: Stage, _: &str, _: Option<u64>) {}
     fn advanced(&self, _: Stage, _: &str, _: u64, _: u64) {}
     fn ended(&self, _: Stage, _: &str, _: &str) {}
+}
+
+fn as_count<S: serde::Serializer>(swept: &SweepReport, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(swept.swept.len() as u64)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]

@@ -14,6 +14,7 @@ use super::execute::{Execution, Outcome};
 use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
 use super::modules::Made;
 use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
+use super::sweep::Notes;
 use crate::contract::Delivery;
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
@@ -24,6 +25,7 @@ use crate::run::{RunId, Stage};
 use crate::sandbox::Reject;
 use crate::table::TableName;
 use crate::zone::parquet::{PartWriter, WRITER};
+use crate::zone::watched::Watched;
 
 /// Reasons of refused rows that a report shows.
 const REASONS: usize = 8;
@@ -38,6 +40,10 @@ pub(super) struct Transformation<'a> {
     pub(super) tables: Vec<Made>,
     /// Both zones.
     pub(super) reader: Reader,
+    /// The processed zone, where rows go.
+    pub(super) output: Watched,
+    /// How old is what is swept.
+    pub(super) sweep_after: Duration,
     /// The run.
     pub(super) run: &'a RunId,
     /// Told of progress.
@@ -53,6 +59,8 @@ impl Transformation<'_> {
     /// `Conflict` when another run committed meanwhile, `Unavailable` when a zone does not answer.
     pub(super) async fn run(&mut self, report: &mut TransformReport) -> Result<()> {
         let log = ManifestLog::<ProcessedManifest>::new(self.reader.processed.clone(), "");
+        let notes = Notes::<ProcessedManifest>::new(self.reader.processed.clone(), "");
+        let mut swept = false;
         let mut newest = log.newest().await?;
         let Some(through) = self.landings.newest().await?.map(|m| m.sequence) else {
             return Ok(());
@@ -65,6 +73,9 @@ impl Transformation<'_> {
                 .map(|(table, _)| table.clone())
                 .collect();
             let mut manifest = self.manifest(landing, newest.as_ref()).await?;
+            let begun = notes
+                .begin(self.run, manifest.sequence, self.prefixes(&manifest, &due))
+                .await?;
             let outcomes = self.make(&manifest, &due).await;
             for (table, elapsed, outcome) in outcomes {
                 match outcome {
@@ -93,10 +104,17 @@ impl Transformation<'_> {
                 landings.remove(&landing);
             }
             if manifest.tables.is_empty() {
+                notes.settle(begun, &self.output, None).await;
                 continue;
             }
             self.keep_current(&mut manifest).await?;
             log.commit(&manifest).await?;
+            if !std::mem::replace(&mut swept, true) {
+                report
+                    .swept
+                    .add(notes.sweep(&begun, self.sweep_after).await);
+            }
+            notes.settle(begun, &self.output, Some(&manifest)).await;
             newest = Some(manifest);
         }
         Ok(())
@@ -204,29 +222,56 @@ impl Transformation<'_> {
             keys,
             logical_time: manifest.logical_time,
             landing_sha256: manifest.landing_sha256,
-            output: self.reader.processed.clone(),
-            prefix: format!(
-                "{}/{}/{}-{:010}",
-                super::folder(&made.table),
-                manifest.logical_time.format("%Y/%m/%d"),
-                self.run,
-                manifest.landing
-            ),
+            output: Arc::new(self.output.clone()),
+            prefix: self.made_below(manifest, &made.table),
             observer: self.observer.clone(),
         };
         execution.run().await
     }
 
-    /// Keeps the live rows of those `current` inputs on which much has landed since they were last kept.
-    async fn keep_current(&self, manifest: &mut ProcessedManifest) -> Result<()> {
-        let tables: BTreeSet<&str> = self
-            .tables
+    /// The landed tables that some module reads as `current`.
+    fn current_inputs(&self) -> BTreeSet<&str> {
+        self.tables
             .iter()
             .flat_map(|made| &made.module.description().inputs)
             .filter(|input| input.delivery == Delivery::Current)
             .map(|input| input.table.as_str())
-            .collect();
-        for table in tables {
+            .collect()
+    }
+
+    /// What the keys of everything begin with that may be written for `manifest`.
+    fn prefixes(&self, manifest: &ProcessedManifest, due: &BTreeSet<String>) -> Vec<String> {
+        let made = due.iter().map(|table| self.made_below(manifest, table));
+        let current = self.current_inputs();
+        let kept = current
+            .into_iter()
+            .map(|table| self.kept_below(manifest, table));
+        made.chain(kept).collect()
+    }
+
+    fn made_below(&self, manifest: &ProcessedManifest, table: &str) -> String {
+        format!(
+            "{}/{}/{}-{:010}",
+            super::folder(table),
+            manifest.logical_time.format("%Y/%m/%d"),
+            self.run,
+            manifest.landing
+        )
+    }
+
+    fn kept_below(&self, manifest: &ProcessedManifest, table: &str) -> String {
+        format!(
+            "_current/{}/{}/{}-{:010}",
+            self.source,
+            super::folder(table),
+            self.run,
+            manifest.landing
+        )
+    }
+
+    /// Keeps the live rows of those `current` inputs on which much has landed since they were last kept.
+    async fn keep_current(&self, manifest: &mut ProcessedManifest) -> Result<()> {
+        for table in self.current_inputs() {
             let Some(state) = self.landings.state(table, manifest.landing).await? else {
                 continue;
             };
@@ -247,14 +292,8 @@ impl Transformation<'_> {
                 .reader
                 .all_columns(&objects, &state.table.key, schema.clone())
                 .await?;
-            let prefix = format!(
-                "_current/{}/{}/{}-{:010}",
-                self.source,
-                super::folder(table),
-                self.run,
-                manifest.landing
-            );
-            let mut kept = PartWriter::new(self.reader.processed.clone(), prefix, schema);
+            let prefix = self.kept_below(manifest, table);
+            let mut kept = PartWriter::new(Arc::new(self.output.clone()), prefix, schema);
             while let Some(batch) = rows.next().await {
                 kept.write(&batch?).await?;
             }

@@ -25,7 +25,7 @@
 //! Delta has no time of day: [`columns`] says how one is stored, what else is converted, and what was rejected.
 //! Rejected as well: deltalake's `merge` and `optimize` (they retry on top of other commits, see
 //! [`delta_table`]), and the transaction id alone as the guard against loading twice (it survives in the log of
-//! a commit that was undone). Files that no publication names stay where they are: nothing is vacuumed.
+//! a commit that was undone). Files that no version has needed for days are swept: see [`sweep`].
 
 mod apply;
 mod chunks;
@@ -38,6 +38,7 @@ mod load;
 mod lookup;
 mod publication;
 mod query;
+mod sweep;
 mod write;
 
 #[cfg(test)]
@@ -45,13 +46,16 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use self::publication::{Publication, Publications, Published};
-use super::{BatchStream, Ledger, Load, TableLoaded, Warehouse, WarehouseError};
+use super::{
+    BatchStream, Ledger, Load, Sweep, SweptFile, TableLoaded, Warehouse, WarehouseError,
+};
 use crate::run::RunId;
 
 /// A warehouse of Delta tables in a folder.
@@ -196,6 +200,10 @@ impl Warehouse for Delta {
     async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream), WarehouseError> {
         let publication = self.newest().await?;
         query::run(self, publication.as_ref(), sql).await
+    }
+
+    async fn sweep(&self, age: Duration, how: Sweep) -> Result<Vec<SweptFile>, WarehouseError> {
+        sweep::sweep(self, age, how).await
     }
 
     async fn tables(&self) -> Result<Vec<String>, WarehouseError> {

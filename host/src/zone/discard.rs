@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::{Entry, ObjectWriter, Written, Zone, ZoneError};
+use super::{Entry, ObjectWriter, Page, Written, Zone, ZoneError};
 use crate::digest::Digest;
 
 /// A zone that keeps nothing.
@@ -53,12 +54,16 @@ impl Zone for Discard {
         Ok(None)
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<Entry>, ZoneError> {
-        Ok(Vec::new())
+    async fn page(&self, _: &str, _: Option<&str>) -> Result<Page, ZoneError> {
+        Ok(Page::default())
     }
 
     async fn delete(&self, _: &str) -> Result<(), ZoneError> {
         Ok(())
+    }
+
+    async fn sweep_unfinished(&self, _: DateTime<Utc>, _: bool) -> Result<Vec<Entry>, ZoneError> {
+        Ok(Vec::new())
     }
 }
 

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{Entry, ObjectWriter, Written, Zone, ZoneError};
+use super::{Entry, ObjectWriter, PAGE, Page, Written, Zone, ZoneError};
 use crate::digest::Digest;
 
 /// Where objects are written before they have their name.
@@ -153,16 +154,14 @@ impl Zone for LocalZone {
         }
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError> {
-        let root = self.root.clone();
-        let wanted = prefix.to_owned();
-        self.blocking("list", prefix, move || {
-            let mut entries = Vec::new();
-            walk(&root, &root, &mut entries)?;
-            entries.retain(|entry| entry.key.starts_with(&wanted));
-            Ok(entries)
-        })
-        .await
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, ZoneError> {
+        let listing = Listing {
+            root: self.root.clone(),
+            prefix: prefix.to_owned(),
+            after: after.unwrap_or_default().to_owned(),
+            entries: Vec::new(),
+        };
+        self.blocking("list", prefix, move || listing.page()).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), ZoneError> {
@@ -175,6 +174,22 @@ impl Zone for LocalZone {
             other => other,
         }
     }
+
+    async fn sweep_unfinished(
+        &self,
+        before: DateTime<Utc>,
+        rehearsal: bool,
+    ) -> Result<Vec<Entry>, ZoneError> {
+        let root = self.root.clone();
+        let mut unfinished = self
+            .blocking("list", INCOMPLETE, move || files_of(&root, INCOMPLETE))
+            .await?;
+        unfinished.retain(|file| file.created < before);
+        for file in unfinished.iter().filter(|_| !rehearsal) {
+            self.delete(&file.key).await?;
+        }
+        Ok(unfinished)
+    }
 }
 
 fn is_kind(
@@ -186,25 +201,99 @@ fn is_kind(
         .is_some_and(|error| error.kind() == kind)
 }
 
-fn walk(root: &Path, folder: &Path, entries: &mut Vec<Entry>) -> std::io::Result<()> {
-    let listing = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+/// A listing on its way through the folders, in the order of the keys.
+struct Listing {
+    root: PathBuf,
+    prefix: String,
+    after: String,
+    entries: Vec<Entry>,
+}
+
+impl Listing {
+    fn page(mut self) -> std::io::Result<Page> {
+        let folder = self
+            .prefix
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        self.walk(&folder.to_owned())?;
+        let more = self.entries.len() > PAGE;
+        self.entries.truncate(PAGE);
+        Ok(Page {
+            entries: self.entries,
+            more,
+        })
+    }
+
+    /// Goes through `folder` until there is one object more than a page has.
+    fn walk(&mut self, folder: &str) -> std::io::Result<()> {
+        for (key, is_folder) in children(&self.root, folder)? {
+            if self.entries.len() > PAGE {
+                break;
+            }
+            if !is_folder {
+                if key.starts_with(&self.prefix) && key > self.after {
+                    self.entries.extend(entry(&self.root, key)?);
+                }
+                continue;
+            }
+            let below = format!("{key}/");
+            let may_match = below.starts_with(&self.prefix) || self.prefix.starts_with(&below);
+            let is_passed = below < self.after && !self.after.starts_with(&below);
+            if may_match && !is_passed && key != INCOMPLETE {
+                self.walk(&key)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is in a folder, in the order of the keys, among which a folder stands as its name with a slash.
+fn children(root: &Path, folder: &str) -> std::io::Result<Vec<(String, bool)>> {
+    let listing = match std::fs::read_dir(root.join(folder)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
+    let mut children = Vec::new();
     for file in listing {
         let file = file?;
-        let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            walk(root, &file.path(), entries)?;
-        } else if let Some(key) = file.path().strip_prefix(root).ok().and_then(Path::to_str) {
-            entries.push(Entry {
-                key: key.to_owned(),
-                bytes: metadata.len(),
-                created: metadata.modified()?.into(),
-            });
+        // A name that is not UTF-8 is none of ours.
+        if let Some(name) = file.file_name().to_str() {
+            let key = match folder {
+                "" => name.to_owned(),
+                folder => format!("{folder}/{name}"),
+            };
+            children.push((key, file.file_type()?.is_dir()));
         }
     }
-    Ok(())
+    children.sort_by_cached_key(|(key, is_folder)| match is_folder {
+        true => format!("{key}/"),
+        false => key.clone(),
+    });
+    Ok(children)
+}
+
+/// The files in a folder.
+fn files_of(root: &Path, folder: &str) -> std::io::Result<Vec<Entry>> {
+    let mut files = Vec::new();
+    for (key, is_folder) in children(root, folder)? {
+        if !is_folder {
+            files.extend(entry(root, key)?);
+        }
+    }
+    Ok(files)
+}
+
+/// A file as a listing shows it; `None` when it is gone by now.
+fn entry(root: &Path, key: String) -> std::io::Result<Option<Entry>> {
+    let metadata = match std::fs::metadata(root.join(&key)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    Ok(Some(Entry {
+        key,
+        bytes: metadata.len(),
+        created: metadata.modified()?.into(),
+    }))
 }
 
 /// An object in the making: a file without a name of its own yet.
@@ -310,6 +399,54 @@ mod tests {
         drop(writer);
         assert_eq!(zone.size("a").await.unwrap(), None);
         assert_eq!(zone.list("").await.unwrap(), vec![]);
+    }
+
+    #[tokio::test]
+    async fn a_listing_comes_in_pages_in_the_order_of_the_keys() {
+        let (folder, zone) = zone();
+        let mut keys: Vec<String> = (0..PAGE + 7).map(|n| format!("b/{n:05}/x")).collect();
+        // A slash sorts behind a hyphen and a dot, and before a digit.
+        keys.extend(["a", "b-1/x", "b.json", "b/x", "b0/x", "c/d/e"].map(str::to_owned));
+        for key in &keys {
+            let path = folder.path().join("zone").join(key);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        keys.sort();
+        let all = zone.list("").await.unwrap();
+        let found: Vec<&String> = all.iter().map(|entry| &entry.key).collect();
+        assert_eq!(found, keys.iter().collect::<Vec<_>>());
+        let page = zone.page("b", None).await.unwrap();
+        assert_eq!((page.entries.len(), page.more), (PAGE, true));
+        let last = &page.entries.last().unwrap().key;
+        let rest = zone.page("b", Some(last)).await.unwrap();
+        assert_eq!(
+            (rest.entries.len(), rest.more),
+            (keys.len() - 2 - PAGE, false)
+        );
+        let none = zone.page("b/00001/y", None).await.unwrap();
+        assert_eq!(none, Page::default());
+    }
+
+    #[tokio::test]
+    async fn what_was_never_finished_is_swept_by_age() {
+        let (folder, zone) = zone();
+        let mut writer = zone.writer("a").await.unwrap();
+        writer.write(Bytes::from_static(b"half")).await.unwrap();
+        // As a kill leaves it: nobody removes it on the way out.
+        std::mem::forget(writer);
+        let file = std::fs::read_dir(folder.path().join("zone").join(INCOMPLETE));
+        let file = file.unwrap().next().unwrap().unwrap();
+        let written: DateTime<Utc> = file.metadata().unwrap().modified().unwrap().into();
+        let swept = zone.sweep_unfinished(written, false).await.unwrap();
+        assert_eq!(swept, [], "it is not older than itself");
+        let later = written + chrono::TimeDelta::seconds(1);
+        let rehearsed = zone.sweep_unfinished(later, true).await.unwrap();
+        assert_eq!(rehearsed.len(), 1);
+        assert!(file.path().exists());
+        let swept = zone.sweep_unfinished(later, false).await.unwrap();
+        assert_eq!(swept, rehearsed);
+        assert!(!file.path().exists());
     }
 
     #[tokio::test]

@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Entry, ObjectWriter, Written, Zone, ZoneError};
+use super::{Entry, ObjectWriter, PAGE, Page, Written, Zone, ZoneError};
 use crate::digest::Digest;
 
 /// Objects in a map.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryZone {
     objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    /// How much older than the others some objects are.
+    aged: Mutex<BTreeMap<String, TimeDelta>>,
     questions: AtomicU64,
     listings: AtomicU64,
 }
@@ -29,6 +31,19 @@ impl MemoryZone {
     /// How often a listing was asked for.
     pub(crate) fn listings(&self) -> u64 {
         self.listings.load(Ordering::Relaxed)
+    }
+
+    /// Makes every object whose key begins with `prefix` that much older than what is created later.
+    pub(crate) fn age(&self, prefix: &str, by: TimeDelta) {
+        let keys: Vec<String> = self.objects().keys().cloned().collect();
+        let keys = keys.into_iter().filter(|key| key.starts_with(prefix));
+        self.aged().extend(keys.map(|key| (key, by)));
+    }
+
+    fn aged(&self) -> MutexGuard<'_, BTreeMap<String, TimeDelta>> {
+        self.aged
+            .lock()
+            .expect("no test panics while it holds the lock")
     }
 
     /// Replaces an object behind the zone's back, as a failing disk or an intruder does.
@@ -83,23 +98,33 @@ impl Zone for MemoryZone {
         Ok(self.objects().get(key).map(|bytes| bytes.len() as u64))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, ZoneError> {
+    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, ZoneError> {
         self.listings.fetch_add(1, Ordering::Relaxed);
-        Ok(self
-            .objects()
+        let aged = self.aged();
+        let objects = self.objects();
+        let mut entries = objects
             .range(prefix.to_owned()..)
+            .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
             .take_while(|(key, _)| key.starts_with(prefix))
             .map(|(key, bytes)| Entry {
                 key: key.clone(),
                 bytes: bytes.len() as u64,
-                created: DateTime::UNIX_EPOCH,
-            })
-            .collect())
+                created: DateTime::UNIX_EPOCH - aged.get(key).copied().unwrap_or_default(),
+            });
+        let page = entries.by_ref().take(PAGE).collect();
+        Ok(Page {
+            entries: page,
+            more: entries.next().is_some(),
+        })
     }
 
     async fn delete(&self, key: &str) -> Result<(), ZoneError> {
         self.objects().remove(key);
         Ok(())
+    }
+
+    async fn sweep_unfinished(&self, _: DateTime<Utc>, _: bool) -> Result<Vec<Entry>, ZoneError> {
+        Ok(Vec::new())
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::cli::text::{self, Columns, Paint, count, counted};
 use crate::pipeline::report::{
-    ExtractReport, LandingLoaded, RejectReason, RunReport, TableExtracted, TableTransformed,
+    ExtractReport, LandingLoaded, RejectReason, RunReport, SweepReport, TableExtracted,
+    TableTransformed,
 };
 use crate::warehouse::TableLoaded;
 
@@ -169,6 +170,19 @@ fn totals(report: &RunReport, paint: Paint) -> String {
             count(sum(|t| t.updated)),
             count(sum(|t| t.removed))
         ));
+    }
+    let mut swept = SweepReport::default();
+    let extracted = report.extract.iter().map(|e| &e.swept);
+    let transformed = report.transform.iter().map(|t| &t.swept);
+    let loaded = report.load.iter().map(|l| &l.swept);
+    extracted
+        .chain(transformed)
+        .chain(loaded)
+        .for_each(|zone| swept.add(zone.clone()));
+    if !swept.swept.is_empty() {
+        let objects = counted(swept.swept.len() as u64, "object", "objects");
+        let size = text::size(swept.bytes());
+        parts.push(format!("swept {objects} of dead runs ({size})"));
     }
     let failed = super::failures(report).count() as u64;
     let end = match failed {

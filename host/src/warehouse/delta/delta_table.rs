@@ -389,7 +389,8 @@ pub(super) fn version(table: &DeltaTable) -> u64 {
     table.version().unwrap_or_default()
 }
 
-fn paths(table: &DeltaTable) -> DeltaResult<HashSet<String>> {
+/// The data files that a version names.
+pub(super) fn paths(table: &DeltaTable) -> DeltaResult<HashSet<String>> {
     let snapshot = table.snapshot()?;
     Ok(snapshot
         .log_data()

@@ -63,6 +63,7 @@ fn extract_report() -> ExtractReport {
             },
         ],
         failures: Vec::new(),
+        swept: SweepReport::default(),
     }
 }
 
@@ -95,6 +96,7 @@ fn transform_report() -> TransformReport {
             message: "transform: dim_design: the module trapped".into(),
             hint: Some("roll it back".into()),
         }],
+        swept: SweepReport::default(),
     }
 }
 
@@ -113,6 +115,7 @@ fn load_report() -> LoadReport {
             elapsed: Duration::from_millis(80),
         }],
         failures: Vec::new(),
+        swept: SweepReport::default(),
     }
 }
 
