@@ -59,6 +59,7 @@ pub struct Pipeline {
     observer: Arc<dyn Observer>,
     landed: Arc<dyn Zone>,
     processed: Arc<dyn Zone>,
+    modules: Arc<dyn Zone>,
     registry: Registry,
     sandbox: Arc<Sandbox>,
     /// Opened by the first who needs it: extracting alone needs no URL of the warehouse.
@@ -72,11 +73,13 @@ impl Pipeline {
     /// `Config` when a URL is malformed.
     pub async fn open(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Self> {
         let zone = |url: &str| crate::zone::open(url, &plan.base);
+        let modules = zone(&plan.zones.modules)?;
         Ok(Self {
             observer,
             landed: zone(&plan.zones.ingestion)?,
             processed: zone(&plan.zones.processed)?,
-            registry: Registry::new(zone(&plan.zones.modules)?),
+            registry: Registry::new(modules.clone()),
+            modules,
             sandbox: Arc::new(Sandbox::new(limits(&plan.limits), &plan.cache)?),
             warehouse: OnceLock::new(),
             plan: plan.clone(),
@@ -194,6 +197,7 @@ impl Pipeline {
         }
         let notes = Notes::<ProcessedManifest>::new(self.processed.clone(), "");
         report.add(notes.sweep_all(run, age, rehearsal).await?);
+        report.add(sweep::sweep_unfinished(&self.modules, run, age, rehearsal).await?);
         let how = match rehearsal {
             true => Sweep::Rehearsal,
             false => Sweep::Now,

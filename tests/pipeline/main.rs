@@ -21,5 +21,6 @@ mod provided;
 mod rejects;
 mod servers;
 mod snapshots;
+mod sweep;
 
 use tidemill_tests::world;

@@ -31,7 +31,12 @@ pub(crate) fn on_both<T: Send>(work: impl AsyncFn(At) -> Result<T> + Sync) -> Re
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()?;
-                runtime.block_on(work(place))
+                let done = runtime.block_on(work(place));
+                if let Err(error) = &done {
+                    // The other warehouse may go on for an hour.
+                    println!("{}: {error:?}", name(place));
+                }
+                done
             })
         });
         let done = threads.map(|thread| thread.join());

@@ -6,8 +6,10 @@
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 
 mod asked;
+#[cfg(target_os = "linux")]
 mod init;
 mod kills;
+#[cfg(target_os = "linux")]
 mod points;
 mod table;
 
@@ -31,10 +33,12 @@ const SUITES: &[Suite] = &[
         name: "kills",
         run: kills::run,
     },
+    #[cfg(target_os = "linux")]
     Suite {
         name: "points",
         run: points::run,
     },
+    #[cfg(target_os = "linux")]
     Suite {
         name: "init",
         run: init::run,

@@ -34,6 +34,10 @@ pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
         let kept = at_kept_rows(&mut siege, asked).await?;
         let calls = at_calls(&mut siege, asked).await?;
         siege.end().await?;
+        println!(
+            "{:<10}  {points:>5} kills at points, {kept} where rows are kept, {calls} between changes",
+            name(place)
+        );
         let line = |what: &str, survived| Line {
             suite: "points",
             what: format!("{}, {what}", name(place)),

@@ -218,7 +218,7 @@ fn is_replaced(path: &str) -> bool {
 fn is_passing(path: &str) -> bool {
     let parts = path.split('/');
     path.contains("/_incomplete/")
-        || path.contains("/_flights/")
+        || path.contains("/_begun/")
         || parts
             .clone()
             .any(|part| part.starts_with(".draft-") || part.contains('#'))

@@ -1,7 +1,5 @@
 //! `init`: a new project.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -113,8 +111,20 @@ async fn generate(plan: &Plan, made: &mut Made) -> crate::Result<()> {
     let Some(file) = missing_source(plan) else {
         return Ok(());
     };
-    let url = format!("sqlite://{}", file.display());
+    // Half a company would be taken for somebody's own by the next `init`.
+    let draft = draft(&file);
+    for rest in ["", "-journal", "-wal", "-shm"] {
+        let rest = PathBuf::from(format!("{}{rest}", draft.display()));
+        match std::fs::remove_file(&rest) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file_error(&rest, cause).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let url = format!("sqlite://{}", draft.display());
     let generated = demo::generate(&url, demo::Options::default(), 0, &mut |_| {}).await?;
+    std::fs::rename(&draft, &file).map_err(|cause| file_error(&file, cause))?;
     made.source_rows = generated.rows.values().sum();
     made.source = Some(file);
     Ok(())
@@ -128,21 +138,28 @@ fn missing_source(plan: &Plan) -> Option<PathBuf> {
     (!file.exists()).then_some(file)
 }
 
-/// Writes a file that does not exist yet.
+/// Writes a file that does not exist yet: whole beside its place, and then linked to it. An `init` that dies leaves no
+/// half of a file that the next one would take for somebody's own.
 fn create(folder: &Path, name: &str, text: &str, made: &mut Made) -> Result<(), UsageError> {
     let path = folder.join(name);
-    match OpenOptions::new().write(true).create_new(true).open(&path) {
-        Ok(mut file) => {
-            file.write_all(text.as_bytes())
-                .map_err(|cause| file_error(&path, cause))?;
-            made.created.push(name.to_owned());
-        }
+    let draft = draft(&path);
+    let created = std::fs::write(&draft, text).and_then(|()| std::fs::hard_link(&draft, &path));
+    let removed = std::fs::remove_file(&draft);
+    match created.and(removed) {
+        Ok(()) => made.created.push(name.to_owned()),
         Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
             made.kept.push(name.to_owned());
         }
         Err(cause) => return Err(file_error(&path, cause)),
     }
     Ok(())
+}
+
+/// Where a file is made before it has its name. What an `init` that died left there is written over.
+fn draft(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    path.with_file_name(name)
 }
 
 fn file_error(path: &Path, cause: std::io::Error) -> UsageError {

@@ -113,9 +113,9 @@ impl Extraction<'_> {
         }
         drop(landings);
         report.tables.sort_by(|a, b| a.table.cmp(&b.table));
-        log.commit(&manifest).await?;
+        notes.commit(&begun, &self.zone, &manifest).await?;
         report.swept = notes.sweep(&begun, self.sweep_after).await;
-        notes.settle(begun, &self.zone, Some(&manifest)).await;
+        notes.settle(&begun, &self.zone, Some(&manifest)).await;
         Ok(report)
     }
 

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{SweepReport, SweptObject};
 use crate::error::Result;
-use crate::manifest::{Manifest, ManifestLog};
+use crate::manifest::{Manifest, ManifestError, ManifestLog};
 use crate::run::RunId;
 use crate::zone::watched::Watched;
 use crate::zone::{Entry, Zone, ZoneError};
@@ -93,6 +93,8 @@ impl<M: Manifest> Notes<M> {
             prefixes,
         };
         let key = format!("{}{run}-{number:010}.json", self.folder);
+        let bytes = serde_json::to_vec_pretty(&note).expect("a note is plain data");
+        let bytes = bytes::Bytes::from(bytes);
         // A run that failed to commit this number may try it with the next landing.
         let mut turn = 0;
         loop {
@@ -100,8 +102,7 @@ impl<M: Manifest> Notes<M> {
                 0 => key.clone(),
                 turn => key.replace(".json", &format!("-{turn}.json")),
             };
-            let bytes = serde_json::to_vec_pretty(&note).unwrap_or_default();
-            match self.zone.create(&key, bytes.into()).await {
+            match self.zone.create(&key, bytes.clone()).await {
                 Ok(_) => return Ok(Begun { key }),
                 Err(ZoneError::Exists { .. }) => turn += 1,
                 Err(error) => return Err(error.into()),
@@ -109,9 +110,26 @@ impl<M: Manifest> Notes<M> {
         }
     }
 
+    /// Commits `manifest`. Where another run has its number, what was written for it is taken back.
+    ///
+    /// # Errors
+    /// As [`ManifestLog::commit`].
+    pub(super) async fn commit(
+        &self,
+        begun: &Begun,
+        written: &Watched,
+        manifest: &M,
+    ) -> Result<()> {
+        let committed = self.log.commit(manifest).await;
+        if let Err(ManifestError::Taken { .. }) = &committed {
+            self.settle(begun, written, None).await;
+        }
+        Ok(committed?)
+    }
+
     /// Ends what was begun, after `manifest` was committed or nothing was: takes back what was written and is
     /// not named, then removes the note. What cannot be removed now is swept later.
-    pub(super) async fn settle(&self, begun: Begun, written: &Watched, manifest: Option<&M>) {
+    pub(super) async fn settle(&self, begun: &Begun, written: &Watched, manifest: Option<&M>) {
         let named = names(manifest);
         let leftovers = written.take();
         let leftovers = leftovers.iter().filter(|key| !named.contains(key.as_str()));
@@ -131,7 +149,7 @@ impl<M: Manifest> Notes<M> {
     pub(super) async fn sweep(&self, begun: &Begun, age: Duration) -> SweepReport {
         let mut report = SweepReport::default();
         let swept = async {
-            let Some(now) = self.created(&begun.key).await? else {
+            let Some(now) = created(&self.zone, &begun.key).await? else {
                 return Ok(());
             };
             let before = now - distance(age);
@@ -156,14 +174,10 @@ impl<M: Manifest> Notes<M> {
         rehearsal: bool,
     ) -> Result<SweepReport> {
         let mut report = SweepReport::default();
-        // The clock of the zone, asked for. What a kill leaves of it, the next sweep finds.
-        let probe = format!("{}_probe/{run}", self.prefix);
-        self.zone.create(&probe, bytes::Bytes::new()).await?;
-        let now = self.created(&probe).await;
-        self.zone.delete(&probe).await?;
-        let Some(now) = now? else { return Ok(report) };
+        let Some(now) = clock(&self.zone, &self.prefix, run).await? else {
+            return Ok(report);
+        };
         let before = now - distance(age);
-
         let mut unnamed = self.old_objects(before, &mut report).await?;
         let in_flight = self.in_flight().await?;
         if !unnamed.is_empty() {
@@ -264,7 +278,7 @@ impl<M: Manifest> Notes<M> {
         report: &mut SweepReport,
     ) -> Result<()> {
         for entry in self.zone.sweep_unfinished(before, rehearsal).await? {
-            report.swept.push(self.swept(entry));
+            report.swept.push(swept(&self.zone, entry));
         }
         Ok(())
     }
@@ -274,17 +288,8 @@ impl<M: Manifest> Notes<M> {
             self.zone.delete(&object.key).await?;
         }
         tracing::info!(zone = self.zone.url(), key = object.key, rehearsal, "swept");
-        report.swept.push(self.swept(object));
+        report.swept.push(swept(&self.zone, object));
         Ok(())
-    }
-
-    fn swept(&self, entry: Entry) -> SweptObject {
-        SweptObject {
-            zone: self.zone.url().to_owned(),
-            key: entry.key,
-            bytes: entry.bytes,
-            created: entry.created,
-        }
     }
 
     /// A note; `None` where another host has removed it, or a later version wrote it.
@@ -296,12 +301,53 @@ impl<M: Manifest> Notes<M> {
         let note: Option<Note> = serde_json::from_slice(&bytes).ok();
         Ok(note.filter(|note| note.format <= FORMAT))
     }
+}
 
-    /// When an object was created, by the zone's clock.
-    async fn created(&self, key: &str) -> Result<Option<DateTime<Utc>>> {
-        let page = self.zone.page(key, None).await?;
-        let entry = page.entries.into_iter().find(|entry| entry.key == key);
-        Ok(entry.map(|entry| entry.created))
+/// Removes what was never finished in a zone that has no manifests.
+///
+/// # Errors
+/// `Unavailable`.
+pub(super) async fn sweep_unfinished(
+    zone: &Arc<dyn Zone>,
+    run: &RunId,
+    age: Duration,
+    rehearsal: bool,
+) -> Result<SweepReport> {
+    let mut report = SweepReport::default();
+    if let Some(now) = clock(zone, "", run).await? {
+        let unfinished = zone
+            .sweep_unfinished(now - distance(age), rehearsal)
+            .await?;
+        report.swept = unfinished
+            .into_iter()
+            .map(|entry| swept(zone, entry))
+            .collect();
+    }
+    Ok(report)
+}
+
+/// What the zone says the time is. What a kill leaves of the question, the next sweep by hand finds.
+async fn clock(zone: &Arc<dyn Zone>, prefix: &str, run: &RunId) -> Result<Option<DateTime<Utc>>> {
+    let probe = format!("{prefix}_probe/{run}");
+    zone.create(&probe, bytes::Bytes::new()).await?;
+    let now = created(zone, &probe).await;
+    zone.delete(&probe).await?;
+    now
+}
+
+/// When an object was created, by the zone's clock.
+async fn created(zone: &Arc<dyn Zone>, key: &str) -> Result<Option<DateTime<Utc>>> {
+    let page = zone.page(key, None).await?;
+    let entry = page.entries.into_iter().find(|entry| entry.key == key);
+    Ok(entry.map(|entry| entry.created))
+}
+
+fn swept(zone: &Arc<dyn Zone>, entry: Entry) -> SweptObject {
+    SweptObject {
+        zone: zone.url().to_owned(),
+        key: entry.key,
+        bytes: entry.bytes,
+        created: entry.created,
     }
 }
 

@@ -104,17 +104,17 @@ impl Transformation<'_> {
                 landings.remove(&landing);
             }
             if manifest.tables.is_empty() {
-                notes.settle(begun, &self.output, None).await;
+                notes.settle(&begun, &self.output, None).await;
                 continue;
             }
             self.keep_current(&mut manifest).await?;
-            log.commit(&manifest).await?;
+            notes.commit(&begun, &self.output, &manifest).await?;
             if !std::mem::replace(&mut swept, true) {
                 report
                     .swept
                     .add(notes.sweep(&begun, self.sweep_after).await);
             }
-            notes.settle(begun, &self.output, Some(&manifest)).await;
+            notes.settle(&begun, &self.output, Some(&manifest)).await;
             newest = Some(manifest);
         }
         Ok(())

@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -25,6 +26,12 @@ const MAGIC: &[u8; 16] = b"tidemill-cwasm-1";
 /// Magic, engine fingerprint, component digest, digest of the code. The last is BLAKE3: it is read at
 /// every start, and SHA-256 takes five times as long where the processor has no instructions for it.
 const HEADER_BYTES: usize = 16 + 3 * 32;
+
+/// What the name of an entry that is being written begins with.
+const DRAFT: &str = ".new-";
+
+/// An entry that has been written for longer is not being written any more.
+const DRAFT_AGE: Duration = Duration::from_secs(86_400);
 
 /// How often compiled code was found or made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,13 +139,33 @@ impl Cache {
     /// compile the same component the later one replaces equal bytes.
     fn store(&self, path: &Path, code: &[u8], digest: Digest) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
-            .prefix(".new-")
+            .prefix(DRAFT)
             .tempfile_in(&self.folder)?;
         file.write_all(&self.header(digest, code))?;
         file.write_all(code)?;
-        file.persist(path)?;
-        Ok(())
+        let file = file.persist(path)?;
+        sweep_drafts(&self.folder, file.metadata()?.modified()?)
     }
+}
+
+/// Removes entries that were never finished, a day and more before `now`: of a program that was killed. To write one
+/// takes less than a second.
+fn sweep_drafts(folder: &Path, now: SystemTime) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_draft = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(DRAFT));
+        // Another program may have removed or finished it meanwhile.
+        let Ok(written) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+            continue;
+        };
+        if is_draft && now.duration_since(written).is_ok_and(|age| age > DRAFT_AGE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder for this user alone, or checks that it is.
@@ -204,6 +231,24 @@ mod tests {
             .permissions()
             .mode()
             & 0o777
+    }
+
+    #[test]
+    fn what_a_killed_program_did_not_finish_is_removed_after_a_day() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::UNIX_EPOCH + 400 * DRAFT_AGE;
+        let write = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            let file = fs::File::create(&path).expect("a file");
+            file.set_modified(now - age).expect("it is ours");
+            path
+        };
+        let old = write(".new-a", 2 * DRAFT_AGE);
+        let young = write(".new-b", DRAFT_AGE / 2);
+        let entry = write("c.cwasm", 300 * DRAFT_AGE);
+        sweep_drafts(folder.path(), now).expect("the folder is there");
+        assert!(!old.exists());
+        assert!(young.exists() && entry.exists());
     }
 
     #[test]

@@ -53,9 +53,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use self::publication::{Publication, Publications, Published};
-use super::{
-    BatchStream, Ledger, Load, Sweep, SweptFile, TableLoaded, Warehouse, WarehouseError,
-};
+use super::{BatchStream, Ledger, Load, Sweep, SweptFile, TableLoaded, Warehouse, WarehouseError};
 use crate::run::RunId;
 
 /// A warehouse of Delta tables in a folder.

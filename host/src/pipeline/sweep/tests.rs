@@ -1,6 +1,8 @@
 use super::*;
-use crate::manifest::{LandedTable, LandingManifest};
-use crate::table::TableName;
+use crate::digest::Digest;
+use crate::manifest::{LandedTable, LandingManifest, Object};
+use crate::table::{KeyOrigin, Table, TableKind, TableName};
+use crate::watermark::Position;
 use crate::zone::memory::MemoryZone;
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -58,23 +60,33 @@ impl Host {
 }
 
 fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
-    let object = serde_json::json!({"key": key, "rows": 1, "bytes": 4, "sha256": crate::digest::Digest::of("rows")});
-    let table: LandedTable = serde_json::from_value(serde_json::json!({
-        "table": {"name": "staff", "columns": [], "key": [], "key_origin": "none", "fingerprint": crate::digest::Digest::of("")},
-        "position": {"kind": "none"},
-        "window": null,
-        "watermark": null,
-        "compared_at": DateTime::UNIX_EPOCH,
-        "changed": [object],
-        "deleted": [],
-        "replaces": false,
-        "live_rows": 1,
-        "content": null,
-        "changed_in": number,
-        "changed_before": null,
-        "index": [],
-    }))
-    .expect("a landed table");
+    let name = TableName::new("staff");
+    let table = LandedTable {
+        table: Table {
+            name: name.clone(),
+            kind: TableKind::Plain,
+            columns: Vec::new(),
+            key: Vec::new(),
+            key_origin: KeyOrigin::None,
+        },
+        position: Position::Sqlite,
+        window: None,
+        watermark: None,
+        compared_at: DateTime::UNIX_EPOCH,
+        changed: vec![Object {
+            key: key.to_owned(),
+            rows: 1,
+            bytes: 4,
+            sha256: Digest::of("rows"),
+        }],
+        deleted: Vec::new(),
+        replaces: false,
+        live_rows: 1,
+        content: None,
+        changed_in: number,
+        changed_before: None,
+        index: Vec::new(),
+    };
     LandingManifest {
         format: crate::manifest::FORMAT,
         sequence: number,
@@ -83,7 +95,7 @@ fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
         tidemill: "0.1.0".into(),
         writer: "parquet-1".into(),
         logical_time: DateTime::UNIX_EPOCH,
-        tables: [(TableName::new("staff"), table)].into(),
+        tables: [(name, table)].into(),
     }
 }
 
@@ -92,7 +104,7 @@ async fn a_run_that_ends_well_leaves_what_its_manifest_names_and_no_note() {
     let host = Host::new();
     let (_, begun, written) = host.run(1, 1, true).await;
     let manifest = host.notes.log.find(1).await.unwrap();
-    host.notes.settle(begun, &written, manifest.as_ref()).await;
+    host.notes.settle(&begun, &written, manifest.as_ref()).await;
     assert_eq!(host.objects().await, ["1"]);
     assert_eq!(host.keys().await.len(), 2, "the object and the manifest");
 }
@@ -106,14 +118,33 @@ async fn what_a_dead_run_left_is_swept_when_it_is_old_and_can_never_be_committed
     let swept = host.notes.sweep(&second, WEEK).await;
     assert_eq!(swept.swept, [], "number 1 is free: the first may be alive");
     let manifest = host.notes.log.find(1).await.unwrap();
-    host.notes.settle(second, &written, manifest.as_ref()).await;
+    host.notes
+        .settle(&second, &written, manifest.as_ref())
+        .await;
 
     let (_, third, written) = host.run(3, 1, true).await;
     let swept = host.notes.sweep(&third, WEEK).await;
     assert_eq!(swept.swept.len(), 2);
     let manifest = host.notes.log.find(1).await.unwrap();
-    host.notes.settle(third, &written, manifest.as_ref()).await;
+    host.notes.settle(&third, &written, manifest.as_ref()).await;
     assert_eq!(host.objects().await, ["3"]);
+    assert_eq!(host.keys().await.len(), 2, "no note is left");
+}
+
+#[tokio::test]
+async fn a_run_that_loses_takes_back_what_it_wrote() {
+    let host = Host::new();
+    let (slow, begun, written) = host.run(1, 1, false).await;
+    let (_, other, of_other) = host.run(2, 1, true).await;
+    let manifest = host.notes.log.find(1).await.unwrap();
+    host.notes
+        .settle(&other, &of_other, manifest.as_ref())
+        .await;
+    let key = format!("totesys/staff/1970/01/01/{slow}/part-00000.parquet");
+    let late = self::manifest(1, &slow, &key);
+    let lost = host.notes.commit(&begun, &written, &late).await;
+    assert_eq!(lost.unwrap_err().kind(), crate::ErrorKind::Conflict);
+    assert_eq!(host.objects().await, ["2"]);
     assert_eq!(host.keys().await.len(), 2, "no note is left");
 }
 
@@ -167,7 +198,7 @@ async fn by_hand_objects_without_a_note_are_found_too_and_a_rehearsal_removes_no
     let host = Host::new();
     let (_, begun, written) = host.run(1, 1, true).await;
     let manifest = host.notes.log.find(1).await.unwrap();
-    host.notes.settle(begun, &written, manifest.as_ref()).await;
+    host.notes.settle(&begun, &written, manifest.as_ref()).await;
     let stray = "totesys/staff/1970/01/01/19700101T000000000Z-00000007/part-00000.parquet";
     host.zone.create(stray, "rows".into()).await.unwrap();
     host.zone.age("totesys/", TimeDelta::days(8));

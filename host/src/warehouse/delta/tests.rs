@@ -3,6 +3,7 @@
 mod modes;
 mod queries;
 mod recovery;
+mod sweep;
 
 use std::path::Path;
 use std::sync::Arc;
