@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use tidemill_tests::inventory::Inventory;
-use tidemill_tests::postgres::{connect, database_of};
-use tidemill_tests::project::Said;
+#[cfg(target_os = "linux")]
+use tidemill_tests::project::Project;
 
-use super::world::{At, Beginning, World, report_of};
+use super::world::{At, Beginning, World};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -117,75 +116,83 @@ fn swept(world: &World, arguments: &[&str]) -> Result<BTreeSet<String>> {
     Ok(keys.map(str::to_owned).collect())
 }
 
-/// A host is slow in the middle of its run while others sweep, and every clock says that it began a week ago.
-#[tokio::test]
-async fn a_slow_run_is_not_swept_while_it_may_commit() -> Result<()> {
-    let mut world = World::begin(Beginning {
-        warehouse: At::Folder,
-        ..Beginning::at(At::Postgres)
-    })
-    .await?;
-    world.run().await?;
-    world.live().await?;
-    let folder = world.project.path().to_owned();
-    let lock = connect(&world.source).await?;
-    lock.batch_execute("BEGIN; LOCK TABLE payment IN ACCESS EXCLUSIVE MODE")
-        .await?;
-    let slow = spawn(&world)?;
-    wait_for_waiting(&world.source).await?;
-    let mut inventory = Inventory::of(&folder)?;
-    let written = inventory.orphans();
-    ensure!(!written.is_empty(), "it has landed objects by now");
-    age(&folder, 8 * DAY)?;
-    let report = world.done(&["sweep"])?;
-    let unfinished = |path: &str| path.contains("/_incomplete/");
-    let expected = written.len();
-    ensure!(
-        report["kept"].as_u64() == Some(expected as u64),
-        "{expected} objects: {report:#}"
-    );
-    inventory.look_after(|path| unfinished(path) || is_unneeded(path))?;
-    lock.batch_execute("ROLLBACK").await?;
-    let said = end(slow)?;
-    ensure!(said.code == Some(0), "{said:#?}");
-    world.evolution.run();
-    world.check().await?;
-    world.verify()?;
-    Ok(())
-}
+/// A host that is slow in the middle of its run: it stands before its landing manifest while others sweep, and every
+/// clock says that it began a week ago.
+#[cfg(target_os = "linux")]
+mod slow {
+    use tidemill_tests::points::Point;
+    use tidemill_tests::trace::{self, Traced};
 
-/// As before, and another host has committed meanwhile: what the slow one wrote is nobody's, and it is told so.
-#[tokio::test]
-async fn what_a_slow_run_wrote_is_swept_once_another_has_its_number() -> Result<()> {
-    let mut world = World::begin(Beginning {
-        warehouse: At::Folder,
-        ..Beginning::at(At::Postgres)
-    })
-    .await?;
-    world.run().await?;
-    world.live().await?;
-    let folder = world.project.path().to_owned();
-    let lock = connect(&world.source).await?;
-    lock.batch_execute("BEGIN; LOCK TABLE payment IN ACCESS EXCLUSIVE MODE")
-        .await?;
-    let slow = spawn(&world)?;
-    wait_for_waiting(&world.source).await?;
-    let written = Inventory::of(&folder)?.orphans();
-    age(&folder, 8 * DAY)?;
-    // The other host does not want the locked table.
-    world.done(&["run", "--table", "sales_order"])?;
-    let left = Inventory::of(&folder)?.orphans();
-    let left: Vec<&String> = written.iter().filter(|path| left.contains(*path)).collect();
-    ensure!(left.is_empty(), "it left {left:?}");
-    lock.batch_execute("ROLLBACK").await?;
-    let said = end(slow)?;
-    ensure!(said.code == Some(1), "it lost and says so: {said:#?}");
-    ensure!(said.stderr.contains("conflict"), "{said:#?}");
-    world.run().await?;
-    let left = Inventory::of(&folder)?.orphans();
-    ensure!(left.is_empty(), "it left {left:?}");
-    world.verify()?;
-    Ok(())
+    use super::*;
+
+    /// A run that does `meanwhile` when everything is landed and nothing is committed.
+    fn run(
+        world: &World,
+        mut meanwhile: impl FnMut(&Project) -> Result<()> + Send,
+    ) -> Result<Traced> {
+        let command = world.project.command(["run", "--output", "json"])?;
+        let mut done = None;
+        let project = &world.project;
+        let traced = trace::run(&command, |call| {
+            if done.is_none() && Point::of(call) == Some(Point::LandingManifest) {
+                done = Some(meanwhile(project));
+            }
+            None
+        })?;
+        done.context("it did not come to its manifest")??;
+        Ok(traced)
+    }
+
+    #[tokio::test]
+    async fn a_slow_run_is_not_swept_while_it_may_commit() -> Result<()> {
+        let mut world = World::begin(Beginning::at(At::Folder)).await?;
+        world.run().await?;
+        world.live().await?;
+        let traced = run(&world, |project| {
+            let mut inventory = Inventory::of(project.path())?;
+            let written = inventory.orphans().len();
+            ensure!(written > 5, "it has landed {written} objects");
+            age(project.path(), 8 * DAY)?;
+            let said = project.done(["sweep", "--output", "json"])?;
+            let report: serde_json::Value = serde_json::from_str(&said)?;
+            ensure!(report["kept"] == written, "{written} objects: {report:#}");
+            inventory.look_after(is_unneeded)
+        })?;
+        ensure!(traced.code == Some(0), "{traced:#?}");
+        world.evolution.run();
+        world.check().await?;
+        world.verify()?;
+        Ok(())
+    }
+
+    /// What it wrote is nobody's, and it is told so.
+    #[tokio::test]
+    async fn what_a_slow_run_wrote_is_swept_once_another_has_its_number() -> Result<()> {
+        let mut world = World::begin(Beginning::at(At::Folder)).await?;
+        world.run().await?;
+        world.live().await?;
+        let traced = run(&world, |project| {
+            let written = Inventory::of(project.path())?.orphans();
+            age(project.path(), 8 * DAY)?;
+            project.done(["run"])?;
+            let left = Inventory::of(project.path())?.orphans();
+            ensure!(
+                !written.is_empty() && left.is_empty(),
+                "of {written:?} it left {left:?}"
+            );
+            Ok(())
+        })?;
+        ensure!(traced.code == Some(1), "it lost and says so: {traced:#?}");
+        ensure!(traced.stderr.contains("conflict"), "{traced:#?}");
+        world.evolution.run();
+        world.check().await?;
+        world.live().await?;
+        world.run().await?;
+        let left = Inventory::of(world.project.path())?.orphans();
+        ensure!(left.is_empty(), "it left {left:?}");
+        world.verify()?;
+        Ok(())
+    }
 }
 
 /// Cost: an idle run lists what notes there are, and there are none.
@@ -202,47 +209,6 @@ async fn a_run_that_ends_well_leaves_no_note() -> Result<()> {
         .filter(|path| path.contains("/_begun/") || path.contains("/_incomplete/"))
         .collect();
     ensure!(notes.is_empty(), "{notes:?}");
-    Ok(())
-}
-
-fn spawn(world: &World) -> Result<std::process::Child> {
-    let mut command = world.project.command(["run", "--output", "json"])?;
-    Ok(command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?)
-}
-
-fn end(child: std::process::Child) -> Result<Said> {
-    let output = child.wait_with_output()?;
-    let said = Said {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout)?,
-        stderr: String::from_utf8(output.stderr)?,
-    };
-    if said.code == Some(0) {
-        report_of(&said)?;
-    }
-    Ok(said)
-}
-
-/// Waits until a session of tidemill waits for a locked table, and the other tables are landed.
-async fn wait_for_waiting(database: &str) -> Result<()> {
-    let client = connect(database).await?;
-    let sql = "SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') > 0 \
-                  AND count(*) FILTER (WHERE state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock') = 0 \
-               FROM pg_stat_activity WHERE application_name = 'tidemill' AND datname = $1";
-    let begin = Instant::now();
-    let mut quiet = 0;
-    // Sessions are idle between two tables as well.
-    while quiet < 50 {
-        let row = client.query_one(sql, &[&database_of(database)]).await?;
-        quiet = if row.get::<_, bool>(0) { quiet + 1 } else { 0 };
-        ensure!(
-            begin.elapsed() < Duration::from_secs(60),
-            "no session waits for the locked table"
-        );
-    }
     Ok(())
 }
 
