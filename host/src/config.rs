@@ -29,8 +29,8 @@ pub use environment::Environment;
 pub use error::{ConfigError, Place, Setting};
 pub use limits::LimitsPlan;
 pub use plan::{
-    Cursor, Plan, Schedule, ServePlan, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When,
-    ZonesPlan,
+    Cursor, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan, TransformPlan,
+    WarehousePlan, When, ZonesPlan,
 };
 pub use secret::Secret;
 pub use settings::Settings;
@@ -127,6 +127,7 @@ reconcile = "12h"
 [source.totesys.table.staff]
 cursor = "snapshot"
 key    = ["staff_id"]
+on_schema_change = "reject"
 
 [warehouse]
 url    = "${env:WAREHOUSE_URL:-delta://./warehouse}"
@@ -194,6 +195,9 @@ stages = ["load", "extract"]
         };
         assert_eq!(source.cursor_of("design"), &by_column);
         assert!(source.takes("staff") && !source.takes("_prisma_migrations"));
+        assert_eq!(source.on_schema_change_of("staff"), OnSchemaChange::Reject);
+        assert_eq!(source.on_schema_change_of("design"), OnSchemaChange::Evolve);
+        assert!(source.names("staff") && !source.names("design"));
         let schedule = &plan.schedule["office-hours"];
         assert_eq!(schedule.stages, [Stage::Extract, Stage::Load]);
         assert!(matches!(schedule.when, When::Cron { zone, .. } if zone.name() == "Europe/London"));
@@ -323,6 +327,10 @@ stages = ["load", "extract"]
             (
                 format!("{source}reconcile = \"7\""),
                 "tidemill.toml:3: `source.a.reconcile` is \"7\", which is not a duration | write it as \"7d\"",
+            ),
+            (
+                format!("{source}on_schema_change = \"ignore\""),
+                "tidemill.toml:3: `source.a.on_schema_change` is \"ignore\", which is not evolve, freeze or reject | write it as \"evolve\"",
             ),
             (
                 format!("{source}connections = 0"),

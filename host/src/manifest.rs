@@ -7,7 +7,7 @@
 //! [`ManifestLog`] is the log of one kind of manifest in one zone. Numbers are dense and begin at 1. The newest manifest carries everything the next run needs, so that
 //! nobody reads all of history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::contract::{ALIAS, Description, LoadMode, ModuleRef, RECORD_ID};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
 use crate::run::RunId;
-use crate::table::{Table, TableName};
+use crate::table::{Column, Identity, Table, TableName};
 use crate::watermark::{Position, Watermark, Window};
 use crate::zone::log::NumberedLog;
 use crate::zone::{Zone, ZoneError};
@@ -317,6 +317,9 @@ pub struct LandingManifest {
     pub logical_time: DateTime<Utc>,
     /// The state of every table ever landed.
     pub tables: BTreeMap<TableName, LandedTable>,
+    /// Tables that are to be landed and have not been yet, so that no policy takes them for new ones.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waiting: BTreeSet<TableName>,
 }
 
 /// The state of one table after a landing, and what the landing brought.
@@ -325,6 +328,12 @@ pub struct LandingManifest {
 pub struct LandedTable {
     /// Columns, types and key.
     pub table: Table,
+    /// By what the source tells this table and its columns from others of their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Columns that were landed once and that the table does not have any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Column>,
     /// The position of the snapshot that the table was last read in.
     pub position: Position,
     /// What was read in this landing; `None` when the table was not part of it and only its state is carried.
@@ -537,6 +546,7 @@ mod tests {
             writer: "parquet-1".into(),
             logical_time: DateTime::UNIX_EPOCH,
             tables: BTreeMap::new(),
+            waiting: BTreeSet::new(),
         }
     }
 

@@ -8,6 +8,7 @@
 //! Every stage finds its own work: what is landed and not processed, what is processed and not loaded.
 //! So each runs alone or all in one, and recovery is nothing but the next run.
 
+mod declared;
 mod execute;
 mod extract;
 mod index;
@@ -18,6 +19,7 @@ mod modules;
 mod preview;
 pub mod report;
 mod rows;
+mod schema;
 mod survey;
 mod sweep;
 mod transform;
@@ -254,7 +256,7 @@ impl Pipeline {
         for (name, plan) in &self.plan.sources {
             let landed = Landings::new(self.landed.clone(), name).newest().await?;
             let found = survey::source(name, plan, landed.as_ref(), &mut report).await?;
-            tables.insert(name.clone(), found);
+            tables.insert(name.clone(), (found, landed));
         }
         let (made, failures) = modules::load(&self.plan, &self.registry, &self.sandbox).await;
         for failure in failures {
@@ -280,9 +282,10 @@ impl Pipeline {
             .await?;
             report.transforms.push(planned);
             if let Some(made) = made
-                && let Some(found) = tables.get(&made.source)
+                && let Some((found, landed)) = tables.get(&made.source)
             {
-                report.warnings.extend(survey::misfits(made, found));
+                let misfits = survey::misfits(made, found, landed.as_ref());
+                report.warnings.extend(misfits);
             }
         }
         Ok(report)

@@ -22,7 +22,7 @@ use futures::Stream;
 
 use crate::connection::postgres::ConnectError;
 use crate::error::{Classify, ErrorKind};
-use crate::table::{Table, TableName};
+use crate::table::{Identity, Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Position, Watermark};
 
 /// Batches of one table, in an order that is the same for the same snapshot where the source has one.
@@ -73,6 +73,12 @@ pub enum SourceError {
     /// A table was emptied or written anew between the snapshot and the reading of it.
     #[error("the table `{0}` was truncated or rewritten while the snapshot was open")]
     Rewritten(TableName),
+    /// The definition of a table was changed between the snapshot and the reading of it.
+    #[error("the table `{0}` was changed, renamed or dropped while the snapshot was open")]
+    Altered(TableName),
+    /// Somebody who changes the definition of a table keeps it locked.
+    #[error("the table `{0}` is locked by somebody who changes it")]
+    Locked(TableName),
     /// A value does not fit the type its column is declared with.
     #[error("column `{column}` holds {value}, which is not a {expected}")]
     Value {
@@ -100,7 +106,9 @@ impl Classify for SourceError {
             Self::Url { .. } | Self::NoFile(_) | Self::NoTable(_) | Self::Refused { .. } => {
                 ErrorKind::Config
             }
-            Self::Unavailable { .. } | Self::Rewritten(_) => ErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::Rewritten(_) | Self::Altered(_) | Self::Locked(_) => {
+                ErrorKind::Unavailable
+            }
             Self::Value { .. } => ErrorKind::Data,
             Self::Protocol { .. } => ErrorKind::Bug,
         }
@@ -120,6 +128,8 @@ impl Classify for SourceError {
                 Some("run again; the cause says whether the server is down or only busy".into())
             }
             Self::Rewritten(_) => Some("run again: the next snapshot sees the new rows".into()),
+            Self::Altered(_) => Some("run again: the next snapshot sees the table as it is now".into()),
+            Self::Locked(_) => Some("run again when the change of the table has ended".into()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::NoTable(_) => Some("list the tables with `tidemill discover`".into()),
             Self::Value { .. } => Some("correct the row in the source, or the column's type".into()),
@@ -128,11 +138,23 @@ impl Classify for SourceError {
     }
 }
 
+impl SourceError {
+    /// Whether time may heal it and the snapshot is good for every other table.
+    pub fn is_of_one_table(&self) -> bool {
+        matches!(
+            self,
+            Self::Rewritten(_) | Self::Altered(_) | Self::Locked(_)
+        )
+    }
+}
+
 /// A table with what `discover` tells of it besides its columns.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Discovered {
     /// The table, its columns and its key.
     pub table: Table,
+    /// By what it is told from another of its name; `None` where the source has nothing of the kind.
+    pub identity: Option<Identity>,
     /// Rows, as the server's statistics estimate them; `None` where it has no statistics.
     pub rows_estimate: Option<u64>,
     /// Bytes of the table without its indexes; `None` where unknown.
@@ -198,7 +220,9 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 /// One consistent, read-only view of all tables of a source.
 ///
 /// All methods may be called concurrently and see the same state, however long they take and whatever
-/// is committed meanwhile. The snapshot holds no lock that a writer waits for. It ends when it is dropped.
+/// is committed meanwhile. Where a source cannot keep that up for a table, because its definition was changed
+/// or it was written anew meanwhile, they fail for that table and go on for the others. The snapshot holds no
+/// lock that a writer waits for. It ends when it is dropped.
 #[async_trait]
 pub trait Snapshot: Send + Sync {
     /// What a manifest records of it.

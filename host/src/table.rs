@@ -1,5 +1,8 @@
 //! Tables and columns of a source, as data: what `discover` finds and a landing manifest records.
 
+mod change;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+pub use change::{SchemaChange, between, is_digested_alike};
 
 /// The name of a table: the schema only where it is not the source's default one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +55,18 @@ pub enum TableKind {
     MaterializedView,
     /// A table that lives on another server.
     Foreign,
+}
+
+impl fmt::Display for TableKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "a plain table",
+            Self::Partitioned => "a partitioned table",
+            Self::View => "a view",
+            Self::MaterializedView => "a materialised view",
+            Self::Foreign => "a foreign table",
+        })
+    }
 }
 
 /// Where a table's key was found.
@@ -106,6 +122,29 @@ pub struct Table {
     pub key: Vec<String>,
     /// Where `key` was found.
     pub key_origin: KeyOrigin,
+}
+
+/// By what a source tells a table or a column that was made anew from the one that had its name before.
+/// Empty where a source has nothing of the kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The number of the relation: PostgreSQL's oid.
+    pub relation: u32,
+    /// Its columns by name.
+    pub columns: BTreeMap<String, ColumnIdentity>,
+}
+
+/// What is known of a column besides its name and type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnIdentity {
+    /// Its number in the table, which no other column ever gets: PostgreSQL's attnum.
+    pub number: i16,
+    /// The digest of the labels and attributes that its type is made of; `None` for a built-in type. The
+    /// label of an enum may be renamed without a trace in any row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_of: Option<Digest>,
 }
 
 impl Table {

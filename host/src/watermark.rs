@@ -28,6 +28,28 @@ pub enum Position {
     Sqlite,
 }
 
+impl Position {
+    /// Whether both are of one database, in which numbers of tables and columns mean the same. A copy that was
+    /// dumped and restored is another one; where a service hides the identifier, the name has to tell.
+    pub fn is_same_database(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Postgres {
+                    system_identifier,
+                    database,
+                    ..
+                },
+                Self::Postgres {
+                    system_identifier: other_identifier,
+                    database: other_database,
+                    ..
+                },
+            ) => (system_identifier, database) == (other_identifier, other_database),
+            _ => false,
+        }
+    }
+}
+
 /// A value of a cursor column, as text that the source can compare and cast back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type", content = "value")]
@@ -94,6 +116,8 @@ pub enum CompareReason {
     TooOld,
     /// The columns of the table are not the ones recorded.
     SchemaChanged,
+    /// Another table has its name now.
+    OtherTable,
     /// The relation has no row versions of its own: a view or a foreign table.
     NoRowVersions,
     /// `count(*)` differs from what landed rows and new keys add up to.
@@ -119,6 +143,7 @@ impl fmt::Display for CompareReason {
             }
             Self::TooOld => f.write_str("the last snapshot is too many transactions ago"),
             Self::SchemaChanged => f.write_str("the table's columns changed"),
+            Self::OtherTable => f.write_str("another table has its name now"),
             Self::NoRowVersions => f.write_str("a view or foreign table has no row versions"),
             Self::CountDiffers { source, landed } => {
                 write!(

@@ -19,6 +19,7 @@ mod kills;
 mod modules;
 mod provided;
 mod rejects;
+mod schema;
 mod servers;
 mod snapshots;
 mod sweep;

@@ -21,9 +21,17 @@ const POSTGRES: &str = include_str!("oracle/postgres.sql");
 /// # Errors
 /// When the source cannot be read.
 pub async fn expected(url: &str) -> Result<Star> {
+    expected_of(url, |_| true).await
+}
+
+/// Those tables of the star that are `wanted`: for a totesys that does not have all of its columns any more.
+///
+/// # Errors
+/// When the source cannot be read.
+pub async fn expected_of(url: &str, wanted: impl Fn(&str) -> bool) -> Result<Star> {
     match url.strip_prefix("sqlite://") {
-        Some(path) => of_sqlite(path),
-        None => of_postgres(url).await,
+        Some(path) => of_sqlite(path, wanted),
+        None => of_postgres(url, wanted).await,
     }
 }
 
@@ -106,10 +114,10 @@ fn statements(script: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|(name, sql)| (name.trim(), sql.trim().trim_end_matches(';')))
 }
 
-fn of_sqlite(path: &str) -> Result<Star> {
+fn of_sqlite(path: &str, wanted: impl Fn(&str) -> bool) -> Result<Star> {
     let connection = rusqlite::Connection::open(path).with_context(|| path.to_owned())?;
     let mut tables = BTreeMap::new();
-    for (name, sql) in statements(SQLITE) {
+    for (name, sql) in statements(SQLITE).filter(|(name, _)| wanted(name)) {
         let mut statement = connection.prepare(sql).with_context(|| name.to_owned())?;
         let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut found = statement.query([])?;
@@ -134,14 +142,14 @@ fn text_of(value: ValueRef<'_>) -> String {
     }
 }
 
-async fn of_postgres(url: &str) -> Result<Star> {
+async fn of_postgres(url: &str, wanted: impl Fn(&str) -> bool) -> Result<Star> {
     let client = connect(url).await?;
     // All tables as of one moment.
     client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
     let mut tables = BTreeMap::new();
-    for (name, sql) in statements(POSTGRES) {
+    for (name, sql) in statements(POSTGRES).filter(|(name, _)| wanted(name)) {
         let statement = client.prepare(sql).await.with_context(|| name.to_owned())?;
         let columns: Vec<String> = statement
             .columns()

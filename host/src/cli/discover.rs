@@ -209,6 +209,7 @@ mod tests {
         vec![
             Discovered {
                 table,
+                identity: None,
                 rows_estimate: Some(9_845),
                 bytes_estimate: Some(1_310_720),
                 cursor_candidates: vec![source::CursorCandidate {
@@ -220,6 +221,7 @@ mod tests {
             },
             Discovered {
                 table: view,
+                identity: None,
                 rows_estimate: None,
                 bytes_estimate: None,
                 cursor_candidates: vec![],

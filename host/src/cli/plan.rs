@@ -5,7 +5,7 @@ use clap::Args;
 use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::{self, Columns, Paint};
-use crate::pipeline::report::{PlanReport, PlannedTable, PlannedTransform};
+use crate::pipeline::report::{PlanReport, PlannedTable, PlannedTransform, SchemaAction};
 
 /// Show what a run would do, without moving data.
 ///
@@ -60,10 +60,13 @@ fn sources(tables: &[PlannedTable], paint: Paint) -> String {
             table
                 .rows_estimate
                 .map_or("?".into(), |rows| format!("~{}", text::count(rows))),
-            text::window(&table.window),
+            match &table.window {
+                Some(window) => text::window(window),
+                None => "nothing".into(),
+            },
         ]);
-        if let Some(changed) = &table.changed {
-            columns.note(paint.doubtful(format!("new: {changed}")));
+        for note in schema(table, paint) {
+            columns.note(note);
         }
         for (column, source_type, reason) in &table.as_text {
             let note = format!("{column} ({source_type}) is landed as text: {reason}");
@@ -71,6 +74,34 @@ fn sources(tables: &[PlannedTable], paint: Paint) -> String {
         }
     }
     columns.render(paint)
+}
+
+/// What became of the table's schema, and what a run makes of that.
+fn schema(table: &PlannedTable, paint: Paint) -> Vec<String> {
+    let mut notes = Vec::new();
+    let action = table.schema.as_ref().map(|schema| schema.action);
+    if let Some(changed) = &table.changed {
+        notes.push(match action {
+            Some(SchemaAction::Stop) => paint.bad(format!("stops: {changed}")),
+            _ => paint.doubtful(format!("new: {changed}")),
+        });
+    }
+    let Some(schema) = &table.schema else {
+        return notes;
+    };
+    if schema.anew {
+        notes.push(paint.doubtful("every row is landed again, for its new types"));
+    }
+    let policy = schema.policy;
+    for ignored in &schema.ignored {
+        notes.push(paint.faint(format!(
+            "left out, for on_schema_change is {policy}: {ignored}"
+        )));
+    }
+    if let Some(hint) = &schema.hint {
+        notes.push(paint.faint(format!("hint: {hint}")));
+    }
+    notes
 }
 
 fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
@@ -101,58 +132,4 @@ fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contract::ModuleRef;
-    use crate::digest::Digest;
-    use crate::watermark::{CompareReason, Window};
-
-    fn report() -> PlanReport {
-        PlanReport {
-            sources: vec![
-                PlannedTable {
-                    source: "totesys".into(),
-                    table: "staff".into(),
-                    window: Window::Snapshot { xmin: 745 },
-                    key: vec!["staff_id".into()],
-                    rows_estimate: Some(9_845),
-                    as_text: vec![(
-                        "badge".into(),
-                        "int4range".into(),
-                        "Arrow has no ranges".into(),
-                    )],
-                    changed: Some("column badge added".into()),
-                },
-                PlannedTable {
-                    source: "totesys".into(),
-                    table: "staff_view".into(),
-                    window: Window::Compare {
-                        reason: CompareReason::NoRowVersions,
-                    },
-                    key: vec![],
-                    rows_estimate: None,
-                    as_text: vec![],
-                    changed: None,
-                },
-            ],
-            transforms: vec![PlannedTransform {
-                table: "dim_staff".into(),
-                requested: "dim-staff@1".into(),
-                module: Some(ModuleRef {
-                    name: "dim-staff".into(),
-                    version: "1.0.0".into(),
-                    digest: Digest::of("module"),
-                }),
-                inputs: vec![("staff".into(), vec!["staff_id".into(), "first_name".into()])],
-                pending: 2,
-                changed: None,
-            }],
-            warnings: vec!["staff_view has no key".into()],
-        }
-    }
-
-    #[test]
-    fn a_plan_says_how_why_and_what_is_seen() {
-        insta::assert_snapshot!(told(&report(), Paint::new(false)));
-    }
-}
+mod tests;

@@ -58,6 +58,10 @@ struct Extraction {
     /// Read every row as if nothing had been landed; what is equal still does not count as changed.
     #[arg(long)]
     full: bool,
+    /// Go on with this source table as it is now, although its columns changed in a way that stops it; may be
+    /// given more than once. What was landed stays.
+    #[arg(long, value_name = "TABLE")]
+    accept: Vec<String>,
 }
 
 impl Extraction {
@@ -66,6 +70,7 @@ impl Extraction {
             tables: self.table,
             reconcile: self.reconcile,
             full: self.full,
+            accept: self.accept,
         }
     }
 }

@@ -106,6 +106,7 @@ async fn make(
         tables: schedule.tables.clone(),
         reconcile: schedule.reconcile,
         full: false,
+        accept: Vec::new(),
     });
     let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
     pipeline.run(id, started, &stages, &scope).await

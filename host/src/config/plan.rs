@@ -1,6 +1,7 @@
 //! The plan: the project file after every reference, unit and name has been checked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct SourcePlan {
     pub cursor: Cursor,
     /// How often every row is compared with what has been landed; `None` for never.
     pub reconcile: Option<Duration>,
+    /// What a table does whose schema changed, where the table does not say otherwise.
+    pub on_schema_change: OnSchemaChange,
     /// What is different for single tables.
     pub tables: BTreeMap<String, TablePlan>,
     /// What may be used of the source.
@@ -79,6 +82,54 @@ impl SourcePlan {
             .get(table)
             .and_then(|table| table.cursor.as_ref())
             .unwrap_or(&self.cursor)
+    }
+
+    /// What `table` does when its schema changed.
+    pub fn on_schema_change_of(&self, table: &str) -> OnSchemaChange {
+        self.tables
+            .get(table)
+            .and_then(|table| table.on_schema_change)
+            .unwrap_or(self.on_schema_change)
+    }
+
+    /// Whether the project file names `table`, and not only a pattern that it fits: then it is wanted.
+    pub fn names(&self, table: &str) -> bool {
+        self.tables.contains_key(table) || self.include.iter().any(|pattern| pattern == table)
+    }
+}
+
+/// What a table does whose schema changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnSchemaChange {
+    /// New tables, new columns and wider types are landed; every other change stops the table.
+    #[default]
+    Evolve,
+    /// The tables, columns and types that were landed first go on; what is new is left out.
+    Freeze,
+    /// Any change stops the table.
+    Reject,
+}
+
+impl OnSchemaChange {
+    /// The policy of that name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "evolve" => Self::Evolve,
+            "freeze" => Self::Freeze,
+            "reject" => Self::Reject,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for OnSchemaChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Evolve => "evolve",
+            Self::Freeze => "freeze",
+            Self::Reject => "reject",
+        })
     }
 }
 
@@ -101,6 +152,8 @@ pub enum Cursor {
 pub struct TablePlan {
     /// How its changes are found.
     pub cursor: Option<Cursor>,
+    /// What it does when its schema changed.
+    pub on_schema_change: Option<OnSchemaChange>,
     /// Its key, where the source declares none or another is wanted.
     pub key: Option<Vec<String>>,
 }

@@ -11,8 +11,9 @@ use super::settings::{
     TransformSettings, WarehouseSettings,
 };
 use super::{
-    ConfigError, Cursor, Environment, LimitsPlan, Plan, Schedule, Secret, ServePlan, Settings,
-    SourcePlan, TablePlan, TransformPlan, WarehousePlan, When, ZonesPlan, reference, unit,
+    ConfigError, Cursor, Environment, LimitsPlan, OnSchemaChange, Plan, Schedule, Secret,
+    ServePlan, Settings, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When, ZonesPlan,
+    reference, unit,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -156,6 +157,9 @@ impl Resolver<'_> {
             exclude: self.texts(&source.exclude, &key.of("exclude"))?,
             cursor: cursor.unwrap_or(Cursor::Snapshot),
             reconcile: self.reconcile(source, &key.of("reconcile"))?,
+            on_schema_change: self
+                .on_schema_change(source.on_schema_change.as_deref(), key)?
+                .unwrap_or_default(),
             tables: entries(&source.table, &key.of("table"), |key, table| {
                 self.table(table, overlap, key)
             })?,
@@ -214,8 +218,25 @@ impl Resolver<'_> {
                 own.unwrap_or(overlap),
                 &key.of("cursor"),
             )?,
+            on_schema_change: self.on_schema_change(table.on_schema_change.as_deref(), key)?,
             key: columns.transpose()?,
         })
+    }
+
+    fn on_schema_change(
+        &self,
+        value: Option<&str>,
+        above: &Key,
+    ) -> Result<Option<OnSchemaChange>, ConfigError> {
+        let key = above.of("on_schema_change");
+        let Some(name) = self.text(value, &key)? else {
+            return Ok(None);
+        };
+        let policy = OnSchemaChange::parse(&name);
+        let problem = "is not evolve, freeze or reject";
+        policy
+            .map(Some)
+            .ok_or_else(|| self.value(&key, &name, problem))
     }
 
     fn cursor(

@@ -78,6 +78,11 @@ pub struct SourceSettings {
     /// How often every row is compared with what has been landed, or `never`. Default: `7d`.
     #[schemars(example = &"7d")]
     pub reconcile: Option<String>,
+    /// What a table does whose columns changed: `evolve` lands new columns and wider types, `freeze` goes on
+    /// with the columns it knows, `reject` lands nothing of it. Every other change stops the table until it is
+    /// accepted with `--accept`. Default: `evolve`.
+    #[schemars(example = &"evolve")]
+    pub on_schema_change: Option<String>,
     /// Connections at the same time. Default: 4.
     #[schemars(example = 4)]
     pub connections: Option<u32>,
@@ -101,6 +106,9 @@ pub struct TableSettings {
     /// What its column cursor reads again before the watermark.
     #[schemars(example = &"2m")]
     pub overlap: Option<String>,
+    /// What it does when its columns changed: `evolve`, `freeze` or `reject`.
+    #[schemars(example = &"freeze")]
+    pub on_schema_change: Option<String>,
     /// Its key, where the source declares none or another is wanted.
     #[schemars(example = ["staff_id"])]
     pub key: Option<Vec<String>>,

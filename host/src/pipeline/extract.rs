@@ -4,9 +4,11 @@
 //! keeps its old state and is reported; the others go on. A source that goes away ends the landing, and
 //! nothing is committed.
 
+mod choice;
 mod error;
 mod state;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,18 +18,20 @@ use futures::stream::{self, StreamExt as _};
 use super::index::Index;
 use super::landing::{Landed, Landing};
 use super::report::{ExtractReport, Observer, Scope, SweepReport, TableExtracted, TableFailure};
+use super::schema::Admitted;
 use super::sweep::Notes;
-use super::window::{self, Asked};
+use super::window;
 use crate::config::{Cursor, SourcePlan};
 use crate::error::{ErrorKind, Result};
 use crate::manifest::{FORMAT, LandedTable, LandingManifest, ManifestLog};
 use crate::run::{RunId, Stage};
-use crate::source::{Discovered, Selection, Snapshot};
+use crate::source::{Selection, Snapshot, SourceError};
 use crate::table::{KeyOrigin, Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
 use crate::zone::watched::Watched;
+pub(super) use choice::{gone, is_expected, taken};
 pub(crate) use error::ExtractError;
 use state::{extracted, outcome, state};
 
@@ -51,9 +55,15 @@ pub(super) struct Extraction<'a> {
 
 /// One table on its way.
 struct Step<'a> {
-    table: Table,
+    admitted: Admitted,
     previous: Option<&'a LandedTable>,
     window: Window,
+}
+
+impl Step<'_> {
+    fn table(&self) -> &Table {
+        &self.admitted.table
+    }
 }
 
 impl Extraction<'_> {
@@ -69,8 +79,8 @@ impl Extraction<'_> {
         let url = self.plan.url.expose()?;
         let source = crate::source::open(url, &self.plan.options)?;
         let snapshot = source.snapshot().await?;
-        let discovered = self.taken(snapshot.tables().await?);
-        let steps = self.steps(snapshot.as_ref(), &discovered, previous.as_ref())?;
+        let discovered = taken(self.plan, snapshot.tables().await?);
+        let choice = self.choose(snapshot.as_ref(), &discovered, previous.as_ref())?;
 
         let mut manifest = self.manifest(snapshot.clock(), previous.as_ref());
         let mut report = ExtractReport {
@@ -78,19 +88,21 @@ impl Extraction<'_> {
             landing: manifest.sequence,
             logical_time: manifest.logical_time,
             tables: Vec::new(),
-            failures: self.missing(&discovered, previous.as_ref()),
+            left_out: choice.left_out,
+            failures: choice.failures,
             swept: SweepReport::default(),
         };
         let sequence = manifest.sequence;
-        let prefixes = steps
+        let prefixes = choice
+            .steps
             .iter()
-            .map(|step| self.prefix(&step.table, snapshot.clock()));
+            .map(|step| self.prefix(step.table(), snapshot.clock()));
         let begun = notes.begin(self.run, sequence, prefixes.collect()).await?;
-        let mut landings = stream::iter(steps)
+        let mut landings = stream::iter(choice.steps)
             .map(|step| {
                 let snapshot = snapshot.as_ref();
                 async move {
-                    let name = step.table.name.clone();
+                    let name = step.table().name.clone();
                     (name, self.land(snapshot, step, sequence).await)
                 }
             })
@@ -101,7 +113,7 @@ impl Extraction<'_> {
                     manifest.tables.insert(name, landed);
                     report.tables.push(extracted);
                 }
-                Err(error) if stops_all(error.kind()) => {
+                Err(error) if stops_all(&error) => {
                     return Err(error.at(Stage::Extract).on(name.as_str()));
                 }
                 Err(error) => {
@@ -113,92 +125,12 @@ impl Extraction<'_> {
         }
         drop(landings);
         report.tables.sort_by(|a, b| a.table.cmp(&b.table));
+        let waits = |table: &TableName| !manifest.tables.contains_key(table);
+        manifest.waiting = choice.wanted.into_iter().filter(waits).collect();
         notes.commit(&begun, &self.zone, &manifest).await?;
         report.swept = notes.sweep(&begun, self.sweep_after).await;
         notes.settle(&begun, &self.zone, Some(&manifest)).await;
         Ok(report)
-    }
-
-    /// The tables that the project takes, with the keys it declares.
-    fn taken(&self, discovered: Vec<Discovered>) -> Vec<Discovered> {
-        taken(self.plan, discovered)
-    }
-
-    fn steps<'m>(
-        &self,
-        snapshot: &dyn Snapshot,
-        discovered: &[Discovered],
-        previous: Option<&'m LandingManifest>,
-    ) -> Result<Vec<Step<'m>>> {
-        if discovered.is_empty() {
-            return Err(ExtractError::Empty(self.name.to_owned()).into());
-        }
-        if let Some(unknown) = self
-            .scope
-            .tables
-            .iter()
-            .find(|wanted| discovered.iter().all(|d| d.table.name.as_str() != **wanted))
-        {
-            return Err(ExtractError::NoTable {
-                source_name: self.name.to_owned(),
-                table: unknown.clone(),
-            }
-            .into());
-        }
-        let in_scope = |table: &TableName| {
-            self.scope.tables.is_empty() || self.scope.tables.iter().any(|t| t == table.as_str())
-        };
-        Ok(discovered
-            .iter()
-            .filter(|discovered| in_scope(&discovered.table.name))
-            .map(|discovered| {
-                let landed = previous.and_then(|m| m.tables.get(&discovered.table.name));
-                Step {
-                    table: discovered.table.clone(),
-                    previous: landed,
-                    window: self.window(snapshot, &discovered.table, landed),
-                }
-            })
-            .collect())
-    }
-
-    fn window(
-        &self,
-        snapshot: &dyn Snapshot,
-        table: &Table,
-        landed: Option<&LandedTable>,
-    ) -> Window {
-        window::choose(
-            table,
-            landed,
-            self.plan.cursor_of(table.name.as_str()),
-            &Asked {
-                compare: self.scope.full || self.scope.reconcile,
-                interval: self.plan.reconcile,
-                now: snapshot.clock(),
-            },
-            |previous| snapshot.changes_since(table, previous),
-        )
-    }
-
-    /// Tables that were landed before and are gone, unless the project leaves them out.
-    fn missing(
-        &self,
-        discovered: &[Discovered],
-        previous: Option<&LandingManifest>,
-    ) -> Vec<TableFailure> {
-        if !self.scope.tables.is_empty() {
-            return Vec::new();
-        }
-        previous
-            .iter()
-            .flat_map(|manifest| manifest.tables.keys())
-            .filter(|table| self.plan.takes(table.as_str()))
-            .filter(|table| discovered.iter().all(|d| d.table.name != **table))
-            .map(|table| {
-                TableFailure::new(table.as_str(), Stage::Extract, &ExtractError::Gone.into())
-            })
-            .collect()
     }
 
     fn manifest(
@@ -222,6 +154,7 @@ impl Extraction<'_> {
             writer: WRITER.to_owned(),
             logical_time: clock,
             tables,
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -232,9 +165,8 @@ impl Extraction<'_> {
         sequence: u64,
     ) -> Result<(LandedTable, TableExtracted)> {
         let started = Instant::now();
-        let name = step.table.name.as_str().to_owned();
+        let name = step.table().name.as_str().to_owned();
         self.observer.began(Stage::Extract, &name, None);
-        check_key(&step)?;
         let mut landed = self.read(snapshot, &step, "").await?;
         if let Some(reason) = self.count_differs(snapshot, &step, &landed).await? {
             step.window = Window::Compare { reason };
@@ -255,12 +187,15 @@ impl Extraction<'_> {
         step: &Step<'_>,
         attempt: &str,
     ) -> Result<Landed> {
-        let table = &step.table;
+        let table = step.table();
         let segments = step.previous.map(|p| p.index.clone()).unwrap_or_default();
         let zone: Arc<dyn Zone> = Arc::new(self.zone.clone());
         let index = Index::new(zone.clone(), table.key_schema(), segments);
         let prefix = format!("{}{attempt}", self.prefix(table, snapshot.clock()));
         let mut landing = Landing::new(zone, prefix, table, index, self.progress(table))?;
+        if step.admitted.anew {
+            landing.land_anew();
+        }
         let batches = snapshot.read(table, &selection(&step.window)).await?;
         match step.window {
             Window::First => landing.land_all(batches).await?,
@@ -270,6 +205,7 @@ impl Extraction<'_> {
             Window::Compare { .. } => landing.land_differences(batches).await?,
             Window::Replace => {
                 let before = step.previous.and_then(|p| p.content.as_deref());
+                let before = before.filter(|_| !step.admitted.anew);
                 return landing.land_content(batches, before).await;
             }
         }
@@ -303,7 +239,7 @@ impl Extraction<'_> {
         let (Window::Snapshot { .. }, Some(previous)) = (&step.window, step.previous) else {
             return Ok(None);
         };
-        let source = snapshot.count(&step.table).await?;
+        let source = snapshot.count(step.table()).await?;
         let expected = previous.live_rows + landed.counts.new;
         Ok((source != expected).then_some(CompareReason::CountDiffers {
             source,
@@ -318,13 +254,13 @@ impl Extraction<'_> {
         snapshot: &dyn Snapshot,
         step: &Step<'_>,
     ) -> Result<Option<Watermark>> {
-        let Cursor::Column { name, .. } = self.plan.cursor_of(step.table.name.as_str()) else {
+        let Cursor::Column { name, .. } = self.plan.cursor_of(step.table().name.as_str()) else {
             return Ok(None);
         };
-        if step.table.key_origin == KeyOrigin::None {
+        if step.table().key_origin == KeyOrigin::None {
             return Ok(None);
         }
-        let now = snapshot.watermark(&step.table, name).await?;
+        let now = snapshot.watermark(step.table(), name).await?;
         let before = step
             .previous
             .and_then(|p| p.watermark.clone())
@@ -339,25 +275,15 @@ impl Extraction<'_> {
     }
 }
 
-/// The tables that the project takes from a source, with the keys it declares.
-pub(super) fn taken(plan: &SourcePlan, mut discovered: Vec<Discovered>) -> Vec<Discovered> {
-    discovered.retain(|d| plan.takes(d.table.name.as_str()));
-    for found in &mut discovered {
-        let declared = plan.tables.get(found.table.name.as_str());
-        if let Some(key) = declared.and_then(|table| table.key.clone()) {
-            found.table.key = key;
-            found.table.key_origin = KeyOrigin::Declared;
-        }
-    }
-    discovered
-}
-
-/// A source that went away, or another run, ends the landing: the snapshot cannot be completed.
-fn stops_all(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Bug
-    )
+/// A source that went away, or another run, ends the landing: the snapshot cannot be completed. A table that
+/// is locked or was changed meanwhile stops by itself, and its next landing finds what it is by then.
+fn stops_all(error: &crate::Error) -> bool {
+    let of_one_table = error.downcast_ref::<SourceError>();
+    !of_one_table.is_some_and(SourceError::is_of_one_table)
+        && matches!(
+            error.kind(),
+            ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Bug
+        )
 }
 
 fn later(a: Watermark, b: Watermark) -> Watermark {
@@ -383,36 +309,4 @@ fn selection(window: &Window) -> Selection {
         },
         _ => Selection::All,
     }
-}
-
-/// What landed is found by its key, so the key cannot change under it.
-fn check_key(step: &Step<'_>) -> Result<(), ExtractError> {
-    let Some(previous) = step.previous else {
-        return Ok(());
-    };
-    let (before, after) = (previous.table.key_schema(), step.table.key_schema());
-    let named = |table: &Table| {
-        table
-            .key
-            .iter()
-            .map(|name| {
-                let column = table.column(name);
-                format!("{name} {}", column.map_or("?", |c| c.source_type.as_str()))
-            })
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let same = before.fields().len() == after.fields().len()
-        && before
-            .fields()
-            .iter()
-            .zip(after.fields())
-            .all(|(b, a)| b.name() == a.name() && b.data_type() == a.data_type());
-    if same {
-        return Ok(());
-    }
-    Err(ExtractError::KeyChanged {
-        before: named(&previous.table),
-        after: named(&step.table),
-    })
 }

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use arrow::array::{
     Array as _, AsArray as _, FixedSizeBinaryArray, FixedSizeBinaryBuilder, UInt32Array,
 };
-use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::compute::{
+    CastOptions, cast_with_options, concat_batches, interleave_record_batch, take_record_batch,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
@@ -217,7 +219,13 @@ impl Index {
 
     fn part(&self, part: &IndexPart) -> EntryStream {
         let object = (part.object.key.clone(), part.object.sha256);
-        parquet::read(self.zone.clone(), vec![object], None)
+        self.typed(parquet::read(self.zone.clone(), vec![object], None))
+    }
+
+    /// The entries in the key types of now: a key may have been widened since they were written.
+    fn typed(&self, entries: EntryStream) -> EntryStream {
+        let schema = entry_schema(&self.key_schema);
+        entries.map(move |batch| widened(batch?, &schema)).boxed()
     }
 
     fn segment(&self, segment: &IndexSegment) -> EntryStream {
@@ -226,8 +234,27 @@ impl Index {
             .iter()
             .map(|part| (part.object.key.clone(), part.object.sha256))
             .collect();
-        parquet::read(self.zone.clone(), objects, None)
+        self.typed(parquet::read(self.zone.clone(), objects, None))
     }
+}
+
+fn widened(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ZoneError> {
+    if batch.schema_ref().fields() == schema.fields() {
+        return Ok(batch);
+    }
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name()).ok_or_else(|| {
+            let missing = format!("it has no column {}", field.name());
+            broken(arrow::error::ArrowError::SchemaError(missing))
+        })?;
+        cast_with_options(column, field.data_type(), &strict).map_err(broken)
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(schema.clone(), columns).map_err(broken)
 }
 
 /// Which of `partitions` equal ranges a key digest falls into.

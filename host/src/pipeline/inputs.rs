@@ -47,6 +47,26 @@ pub(crate) enum InputError {
         /// The column.
         column: String,
     },
+    /// A column was landed once and is gone.
+    #[error("the module reads `{table}.{column}`, which the source does not have any more")]
+    Dropped {
+        /// The landed table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// The rows that changed are found by other columns than the module says.
+    #[error(
+        "the module tells rows of `{table}` by ({declared}), and they are landed by ({landed})"
+    )]
+    Key {
+        /// The landed table.
+        table: String,
+        /// The key that the module declared.
+        declared: String,
+        /// The landed key.
+        landed: String,
+    },
     /// A column has a type that does not become the declared one without loss.
     #[error("the module reads `{table}.{column}` as {declared}, and it is landed as {landed}")]
     Type {
@@ -114,9 +134,11 @@ pub(crate) enum InputError {
 impl Classify for InputError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotLanded(_) | Self::NoColumn { .. } | Self::Type { .. } | Self::Key { .. } => {
-                ErrorKind::Config
-            }
+            Self::NotLanded(_)
+            | Self::NoColumn { .. }
+            | Self::Dropped { .. }
+            | Self::Key { .. }
+            | Self::Type { .. } => ErrorKind::Config,
             Self::Value { .. } | Self::Null { .. } | Self::Chain { .. } => ErrorKind::Data,
             Self::Rows { .. } => ErrorKind::Bug,
         }
@@ -127,7 +149,7 @@ impl Classify for InputError {
             Self::NotLanded(_) => {
                 Some("take the table into the source's `include`, and extract".into())
             }
-            Self::NoColumn { .. } | Self::Type { .. } | Self::Key { .. } => {
+            Self::NoColumn { .. } | Self::Dropped { .. } | Self::Key { .. } | Self::Type { .. } => {
                 Some("use a version of the module that fits the source".into())
             }
             Self::Value { .. } | Self::Null { .. } => Some(
@@ -583,6 +605,8 @@ mod tests {
             let brought = changed.num_rows() + gone.num_rows() > 0;
             let landed = LandedTable {
                 table: table(),
+                identity: None,
+                dropped: Vec::new(),
                 position: Position::Sqlite,
                 window: None,
                 watermark: None,
@@ -614,6 +638,7 @@ mod tests {
                 writer: "w".into(),
                 logical_time: DateTime::UNIX_EPOCH,
                 tables: [(TableName::new("t"), landed)].into(),
+                waiting: Default::default(),
             };
             ManifestLog::new(self.zone.clone(), "s")
                 .commit(&manifest)

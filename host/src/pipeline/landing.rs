@@ -111,6 +111,8 @@ pub(crate) struct Landing {
     gone: PartWriter,
     entries: Sorter,
     counts: Counts,
+    /// Whether a row is landed although its digest is the landed one.
+    anew: bool,
     /// Told the rows and bytes of every batch that the source sent.
     progress: Box<dyn Fn(u64, u64) + Send + Sync>,
 }
@@ -150,8 +152,15 @@ impl Landing {
             key_schema,
             index,
             counts: Counts::default(),
+            anew: false,
             progress,
         })
+    }
+
+    /// Lands every row, also one whose digest was landed before: the digest was made of other types. What was
+    /// landed before is void then, except for telling which keys are new and which are gone.
+    pub(crate) fn land_anew(&mut self) {
+        self.anew = true;
     }
 
     /// Lands every row of a table that has not been landed before.
@@ -223,7 +232,7 @@ impl Landing {
         deletes: Deletes,
     ) -> Result<()> {
         let mut live = self.index.partition(partition, partitions).await?;
-        let is_spilled = partitions > 1;
+        let (is_spilled, anew) = (partitions > 1, self.anew);
         while let Some(batch) = batches.try_next().await? {
             let digested = if is_spilled {
                 self.digest_again(batch)?
@@ -231,7 +240,9 @@ impl Landing {
                 self.digest(batch)?
             };
             self.keep(&digested, |key, row| {
-                Change::of(live.remove(key).as_ref(), row)
+                let before = live.remove(key);
+                let same = (anew && before.is_some()).then_some(Change::Changed);
+                Change::of(before.as_ref(), row).or(same)
             })
             .await?;
         }
@@ -308,7 +319,7 @@ impl Landing {
             changed: changed.into_iter().map(super::object).collect(),
             deleted: deleted.into_iter().map(super::object).collect(),
             index: self.index.merged(added, &folded).await?,
-            replaces: false,
+            replaces: self.anew,
             content: None,
             counts: self.counts,
         })

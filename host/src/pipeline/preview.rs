@@ -3,6 +3,7 @@
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt as _;
 
+use super::declared::check;
 use super::execute::ExecuteError;
 use super::inputs::{InputError, Landings, Reader};
 use super::modules::Made;
@@ -36,6 +37,7 @@ pub(super) async fn preview(
         for (number, input) in inputs.iter().enumerate().filter(|(_, i)| i.role == role) {
             let state = landings.state(&input.table, newest.sequence).await?;
             let state = state.ok_or_else(|| InputError::NotLanded(input.table.clone()))?;
+            check(input, &state)?;
             let objects = landings
                 .objects(
                     &input.table,

@@ -5,9 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::config::OnSchemaChange;
 use crate::contract::ModuleRef;
 use crate::error::ErrorKind;
 use crate::run::{RunId, Stage};
+use crate::table::SchemaChange;
 use crate::warehouse::TableLoaded;
 use crate::watermark::{Watermark, Window};
 
@@ -20,6 +22,8 @@ pub struct Scope {
     pub reconcile: bool,
     /// Land every row again as if nothing had been landed, and still keep what is equal out of the changes.
     pub full: bool,
+    /// Source tables whose changed schema is accepted.
+    pub accept: Vec<String>,
 }
 
 /// A run, from its start to its end.
@@ -110,6 +114,8 @@ pub struct ExtractReport {
     pub logical_time: DateTime<Utc>,
     /// One per table that was read, in name order.
     pub tables: Vec<TableExtracted>,
+    /// Tables that are new where the policy takes no new ones.
+    pub left_out: Vec<String>,
     /// Tables that could not be read; the others are landed.
     pub failures: Vec<TableFailure>,
     /// Objects of dead runs that were swept from the landing zone.
@@ -124,6 +130,10 @@ pub struct TableExtracted {
     pub table: String,
     /// What was read and why.
     pub window: Window,
+    /// What is different in its schema since the last landing.
+    pub changes: Vec<SchemaChange>,
+    /// What the source has and the policy leaves out.
+    pub ignored: Vec<SchemaChange>,
     /// The cursor before.
     pub watermark_before: Option<Watermark>,
     /// The cursor after.
@@ -284,8 +294,8 @@ pub struct PlannedTable {
     pub source: String,
     /// The table.
     pub table: String,
-    /// What would be read and why.
-    pub window: Window,
+    /// What would be read and why; `None` where nothing would be.
+    pub window: Option<Window>,
     /// The key columns.
     pub key: Vec<String>,
     /// Rows as the source estimates them.
@@ -294,6 +304,45 @@ pub struct PlannedTable {
     pub as_text: Vec<(String, String, String)>,
     /// What is new since the last landing: "new table", "column x added".
     pub changed: Option<String>,
+    /// The same one by one, and what becomes of it; `None` where the schema is as it was.
+    pub schema: Option<PlannedSchema>,
+}
+
+/// What becomes of a table whose schema is not the landed one.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedSchema {
+    /// The policy.
+    pub policy: OnSchemaChange,
+    /// What it comes to.
+    pub action: SchemaAction,
+    /// What is different.
+    pub changes: Vec<SchemaChange>,
+    /// What the source has and the policy leaves out.
+    pub ignored: Vec<SchemaChange>,
+    /// Whether every row is landed again, because digests of both schemas cannot be compared.
+    pub anew: bool,
+    /// The next step, where the table is not landed.
+    pub hint: Option<String>,
+}
+
+impl PlannedSchema {
+    /// Nothing, where nothing is different.
+    pub(super) fn if_any(self) -> Option<Self> {
+        let is_same = self.changes.is_empty() && self.ignored.is_empty();
+        (!is_same).then_some(self)
+    }
+}
+
+/// What becomes of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchemaAction {
+    /// It is landed as it is now.
+    Land,
+    /// It is new and not taken.
+    LeaveOut,
+    /// It stays as it was landed, and the run ends with 1.
+    Stop,
 }
 
 /// How one warehouse table would be made.

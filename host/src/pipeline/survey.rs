@@ -4,23 +4,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::extract::taken;
-use super::inputs::{Landings, can_become};
+use super::declared::check_columns;
+use super::extract::{ExtractError, gone, is_expected, taken};
+use super::inputs::Landings;
 use super::modules::Made;
 use super::report::{
-    Check, LandedSummary, LandingSummary, ModuleListing, PlanReport, PlannedTable,
-    PlannedTransform, RunSummary, TableFailure, TransformSummary,
+    Check, LandedSummary, LandingSummary, ModuleListing, PlanReport, PlannedSchema, PlannedTable,
+    PlannedTransform, RunSummary, SchemaAction, TableFailure, TransformSummary,
 };
+use super::schema::{Candidate, Verdict, listed};
 use super::transform::pending_landings;
 use super::window::{self, Asked};
-use crate::config::{Cursor, Plan, SourcePlan};
-use crate::error::Result;
+use crate::config::{Cursor, OnSchemaChange, Plan, SourcePlan};
+use crate::error::{Classify as _, Result};
 use crate::manifest::{LandedTable, LandingManifest, ManifestLog, ProcessedManifest};
 use crate::registry::Registry;
 use crate::run::{RunId, Stage};
 use crate::source::{Discovered, Snapshot};
-use crate::table::{Fidelity, KeyOrigin, Table};
+use crate::table::{Column, Fidelity, KeyOrigin, SchemaChange, Table, TableName};
 use crate::zone::Zone;
+
+/// What to do about a table that is new where new tables are not taken.
+const LEFT_OUT: &str = "name it in `include` of the source, or `tidemill run --accept` it";
 
 /// What a run would read from one source.
 ///
@@ -36,10 +41,9 @@ pub(super) async fn source(
     let snapshot = source.snapshot().await?;
     let discovered = taken(plan, snapshot.tables().await?);
     for found in &discovered {
-        let state = landed.and_then(|m| m.tables.get(&found.table.name));
         report
             .sources
-            .push(planned(name, plan, snapshot.as_ref(), found, state));
+            .push(planned(name, plan, snapshot.as_ref(), found, landed));
         if found.table.key_origin == KeyOrigin::None {
             report.warnings.push(format!(
                 "{} has no key: it is landed whole whenever it changed",
@@ -47,13 +51,15 @@ pub(super) async fn source(
             ));
         }
     }
-    for gone in landed.iter().flat_map(|m| m.tables.keys()) {
-        if plan.takes(gone.as_str()) && discovered.iter().all(|d| d.table.name != *gone) {
-            report.warnings.push(format!(
-                "{gone} was landed before and is no longer in {name}"
-            ));
-        }
+    for (table, renamed_to) in gone(plan, snapshot.position(), &discovered, landed) {
+        let landed = landed.and_then(|manifest| manifest.tables.get(table));
+        report
+            .sources
+            .push(missing(name, plan, table, landed, renamed_to));
     }
+    report
+        .sources
+        .sort_by(|a, b| (&a.source, &a.table).cmp(&(&b.source, &b.table)));
     Ok(discovered.into_iter().map(|d| d.table).collect())
 }
 
@@ -62,16 +68,76 @@ fn planned(
     plan: &SourcePlan,
     snapshot: &dyn Snapshot,
     found: &Discovered,
-    landed: Option<&LandedTable>,
+    landing: Option<&LandingManifest>,
 ) -> PlannedTable {
     let table = &found.table;
-    let asked = Asked {
-        compare: false,
-        interval: plan.reconcile,
-        now: snapshot.clock(),
+    let landed = landing.and_then(|m| m.tables.get(&table.name));
+    let policy = plan.on_schema_change_of(table.name.as_str());
+    let candidate = Candidate {
+        found,
+        landed,
+        position: snapshot.position(),
+        policy,
+        expected: is_expected(plan, landing, &table.name),
+        accepted: false,
     };
-    let cursor = plan.cursor_of(table.name.as_str());
-    let as_text = table
+    let mut planned = PlannedTable {
+        source: name.to_owned(),
+        table: table.name.as_str().to_owned(),
+        window: None,
+        key: table.key.clone(),
+        rows_estimate: found.rows_estimate,
+        as_text: as_text(table),
+        changed: None,
+        schema: None,
+    };
+    match candidate.judge() {
+        Verdict::Land(admitted) => {
+            let asked = Asked {
+                compare: false,
+                schema: admitted.compare.clone(),
+                interval: plan.reconcile,
+                now: snapshot.clock(),
+            };
+            let cursor = plan.cursor_of(table.name.as_str());
+            planned.window = Some(window::choose(
+                &admitted.table,
+                landed,
+                cursor,
+                &asked,
+                |previous| snapshot.changes_since(table, previous),
+            ));
+            planned.as_text = as_text(&admitted.table);
+            planned.changed = Some(listed(&admitted.changes)).filter(|changes| !changes.is_empty());
+            planned.schema = PlannedSchema {
+                policy,
+                action: SchemaAction::Land,
+                changes: admitted.changes,
+                ignored: admitted.ignored,
+                anew: admitted.anew,
+                hint: None,
+            }
+            .if_any();
+        }
+        Verdict::LeaveOut => {
+            planned.schema = PlannedSchema {
+                policy,
+                action: SchemaAction::LeaveOut,
+                changes: Vec::new(),
+                ignored: vec![SchemaChange::TableAdded],
+                anew: false,
+                hint: Some(LEFT_OUT.to_owned()),
+            }
+            .if_any();
+        }
+        Verdict::Stop(error) => stop(&mut planned, policy, candidate.changes(), &error),
+    }
+    planned
+}
+
+/// Columns that are landed as text, each with its type and the reason.
+fn as_text(table: &Table) -> Vec<(String, String, String)> {
+    let texts = table
         .columns
         .iter()
         .filter_map(|column| match &column.fidelity {
@@ -82,57 +148,55 @@ fn planned(
                 reason.clone(),
             )),
         });
-    PlannedTable {
-        source: name.to_owned(),
-        table: table.name.as_str().to_owned(),
-        window: window::choose(table, landed, cursor, &asked, |previous| {
-            snapshot.changes_since(table, previous)
-        }),
-        key: table.key.clone(),
-        rows_estimate: found.rows_estimate,
-        as_text: as_text.collect(),
-        changed: changed(table, landed.map(|l| &l.table)),
-    }
+    texts.collect()
 }
 
-/// What is new about a table since it was last landed.
-fn changed(now: &Table, before: Option<&Table>) -> Option<String> {
-    let Some(before) = before else {
-        return Some("new table".into());
+/// A table that was landed and is not there any more.
+fn missing(
+    name: &str,
+    plan: &SourcePlan,
+    table: &TableName,
+    landed: Option<&LandedTable>,
+    renamed_to: Option<TableName>,
+) -> PlannedTable {
+    let mut planned = PlannedTable {
+        source: name.to_owned(),
+        table: table.as_str().to_owned(),
+        window: None,
+        key: landed
+            .map(|landed| landed.table.key.clone())
+            .unwrap_or_default(),
+        rows_estimate: None,
+        as_text: Vec::new(),
+        changed: None,
+        schema: None,
     };
-    let mut changes = Vec::new();
-    for column in &now.columns {
-        match before.column(&column.name) {
-            None => changes.push(format!("column {} added", column.name)),
-            Some(old) if old.source_type != column.source_type => changes.push(format!(
-                "column {} is {} and was {}",
-                column.name, column.source_type, old.source_type
-            )),
-            Some(old) if old.nullable != column.nullable => changes.push(format!(
-                "column {} is {}",
-                column.name,
-                if column.nullable {
-                    "NULL now"
-                } else {
-                    "NOT NULL now"
-                }
-            )),
-            Some(_) => {}
-        }
-    }
-    let gone = before
-        .columns
-        .iter()
-        .filter(|old| now.column(&old.name).is_none());
-    changes.extend(gone.map(|old| format!("column {} dropped", old.name)));
-    if before.key != now.key {
-        changes.push(format!(
-            "key is ({}) and was ({})",
-            now.key.join(", "),
-            before.key.join(", ")
-        ));
-    }
-    (!changes.is_empty()).then(|| changes.join(", "))
+    let error = ExtractError::gone(renamed_to.clone());
+    let changes = vec![SchemaChange::TableDropped { renamed_to }];
+    stop(
+        &mut planned,
+        plan.on_schema_change_of(table.as_str()),
+        changes,
+        &error,
+    );
+    planned
+}
+
+fn stop(
+    planned: &mut PlannedTable,
+    policy: OnSchemaChange,
+    changes: Vec<SchemaChange>,
+    error: &ExtractError,
+) {
+    planned.changed = Some(listed(&changes));
+    planned.schema = Some(PlannedSchema {
+        policy,
+        action: SchemaAction::Stop,
+        changes,
+        ignored: Vec::new(),
+        anew: false,
+        hint: error.hint(),
+    });
 }
 
 /// What a run would make of one table.
@@ -199,8 +263,12 @@ fn change_of_module(made: &Made, processed: Option<&ProcessedManifest>) -> Optio
     (before.module.digest != now.digest).then(|| format!("{} → {now}", before.module))
 }
 
-/// Where a module's inputs do not fit what the source has.
-pub(super) fn misfits(made: &Made, tables: &[Table]) -> Vec<String> {
+/// Where a module's inputs do not fit what the source has; `landed` is what it had.
+pub(super) fn misfits(
+    made: &Made,
+    tables: &[Table],
+    landed: Option<&LandingManifest>,
+) -> Vec<String> {
     let mut misfits = Vec::new();
     for input in &made.module.description().inputs {
         let Some(table) = tables.iter().find(|t| t.name.as_str() == input.table) else {
@@ -210,26 +278,16 @@ pub(super) fn misfits(made: &Made, tables: &[Table]) -> Vec<String> {
             ));
             continue;
         };
-        for field in input.schema.fields() {
-            match table.column(field.name()) {
-                None if !field.is_nullable() => misfits.push(format!(
-                    "{} reads {}.{}, which is not there",
-                    made.table,
-                    input.table,
-                    field.name()
-                )),
-                Some(column) if !can_become(&column.data_type, field.data_type()) => {
-                    misfits.push(format!(
-                        "{} reads {}.{} as {}, and it is landed as {}",
-                        made.table,
-                        input.table,
-                        field.name(),
-                        field.data_type(),
-                        column.data_type
-                    ))
-                }
-                _ => {}
-            }
+        let landed = landed.and_then(|manifest| manifest.tables.get(&table.name));
+        let known = landed
+            .iter()
+            .flat_map(|l| l.table.columns.iter().chain(&l.dropped));
+        let dropped: Vec<Column> = known
+            .filter(|c| table.column(&c.name).is_none())
+            .cloned()
+            .collect();
+        if let Err(error) = check_columns(input, table, &dropped) {
+            misfits.push(format!("{}: {error}", made.table));
         }
     }
     misfits

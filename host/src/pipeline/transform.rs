@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 
+use super::declared::check;
 use super::execute::{Execution, Outcome};
 use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
 use super::modules::Made;
@@ -212,6 +213,9 @@ impl Transformation<'_> {
                 )
                 .await?;
             let state = self.landings.state(&input.table, manifest.landing).await?;
+            if let Some(state) = &state {
+                check(input, state)?;
+            }
             keys.push(state.map(|s| s.table.key).unwrap_or_default());
             inputs.push(objects);
         }

@@ -15,6 +15,8 @@ use crate::watermark::{CompareReason, CursorValue, Position, Window};
 pub(crate) struct Asked {
     /// A full compare, whatever the source can tell.
     pub(crate) compare: bool,
+    /// A full compare for what became of the table itself.
+    pub(crate) schema: Option<CompareReason>,
     /// How often every row is compared; `None` for never.
     pub(crate) interval: Option<Duration>,
     /// The source's clock.
@@ -32,15 +34,16 @@ pub(crate) fn choose(
     if table.key_origin == KeyOrigin::None {
         return Window::Replace;
     }
-    let Some(landed) = landed else {
+    // Without a key it had no index: nothing of it can be compared with.
+    let Some(landed) = landed.filter(|landed| !landed.table.key.is_empty()) else {
         return Window::First;
     };
     let compare = |reason| Window::Compare { reason };
     if asked.compare {
         return compare(CompareReason::Asked);
     }
-    if landed.table.fingerprint() != table.fingerprint() {
-        return compare(CompareReason::SchemaChanged);
+    if let Some(reason) = &asked.schema {
+        return compare(reason.clone());
     }
     if is_due(landed, asked) {
         return compare(CompareReason::Due);
@@ -126,6 +129,8 @@ mod tests {
     fn landed() -> LandedTable {
         LandedTable {
             table: table(),
+            identity: None,
+            dropped: vec![],
             position: Position::Sqlite,
             window: None,
             watermark: Some(Watermark {
@@ -147,6 +152,7 @@ mod tests {
     fn asked() -> Asked {
         Asked {
             compare: false,
+            schema: None,
             interval: Some(Duration::from_secs(7 * 3600)),
             now: at(6),
         }
@@ -209,10 +215,14 @@ mod tests {
 
     #[test]
     fn a_changed_column_and_a_past_interval_are_compared() {
-        let mut wider = table();
-        wider.columns.push(column("added"));
-        let window = choose(&wider, Some(&landed()), &Cursor::Snapshot, &asked(), since);
-        assert_eq!(window, compared(CompareReason::SchemaChanged));
+        let changed = Asked {
+            schema: Some(CompareReason::SchemaChanged),
+            ..asked()
+        };
+        for cursor in [Cursor::Snapshot, by_column("updated")] {
+            let window = choose(&table(), Some(&landed()), &cursor, &changed, since);
+            assert_eq!(window, compared(CompareReason::SchemaChanged));
+        }
         let later = Asked {
             now: at(7),
             ..asked()

@@ -4,11 +4,11 @@
 //! snapshot  one leading connection exports it, the others follow it
 //! catalog   tables, columns, keys, statistics           types    which Arrow type each is landed as
 //! read      COPY, split by ctid, over several connections  copy  its bytes into batches, without I/O
-//! changes   whether transaction ids tell what changed
+//! target    whether a table is still what the snapshot sees    changes  whether transaction ids tell what changed
 //! ```
 //!
 //! Only SELECT and COPY TO are sent, in read-only transactions. No lock is taken that an INSERT, UPDATE or
-//! DELETE waits for; who wants to change a table's definition waits until the snapshot ends.
+//! DELETE waits for; who wants to change a table's definition waits until one statement has read that table.
 
 mod catalog;
 mod changes;
@@ -18,6 +18,7 @@ mod name;
 mod read;
 mod session;
 mod snapshot;
+mod target;
 mod types;
 
 use async_trait::async_trait;

@@ -40,9 +40,22 @@ fn extract(report: &ExtractReport, paint: Paint) -> String {
         if let crate::watermark::Window::Compare { reason } = &table.window {
             columns.note(paint.faint(format!("compared because: {reason}")));
         }
+        for change in &table.changes {
+            columns.note(paint.doubtful(format!("new: {change}")));
+        }
+        for change in &table.ignored {
+            columns.note(paint.faint(format!("left out: {change}")));
+        }
     }
+    let left_out = match report.left_out.is_empty() {
+        true => String::new(),
+        false => paint.faint(format!(
+            "  new and left out: {}\n",
+            report.left_out.join(", ")
+        )),
+    };
     format!(
-        "{}  {}  landing {}  at {}\n{}",
+        "{}  {}  landing {}  at {}\n{}{left_out}",
         paint.strong("extract"),
         report.source,
         report.landing,

@@ -1,6 +1,8 @@
 //! What stops a table of a source, or the whole landing.
 
+use crate::config::OnSchemaChange;
 use crate::error::{Classify, ErrorKind};
+use crate::table::TableName;
 
 /// What stops a table, or the whole landing, besides the errors of the rooms.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +18,19 @@ pub(crate) enum ExtractError {
     /// A table that was landed before is gone.
     #[error("the table is no longer in the source")]
     Gone,
+    /// A table that was landed before has another name now.
+    #[error("the table is called `{0}` in the source now")]
+    Renamed(TableName),
+    /// The schema changed in a way that the policy does not let through.
+    #[error("its schema changed: {changes}")]
+    SchemaChanged {
+        /// The table.
+        table: String,
+        /// What changed.
+        changes: String,
+        /// The policy.
+        policy: OnSchemaChange,
+    },
     /// The key of a landed table is another one now.
     #[error("its key was ({before}) and is ({after}) now")]
     KeyChanged {
@@ -29,6 +44,13 @@ pub(crate) enum ExtractError {
     Empty(String),
 }
 
+impl ExtractError {
+    /// A table that was landed before is not there under its name.
+    pub(in crate::pipeline) fn gone(renamed_to: Option<TableName>) -> Self {
+        renamed_to.map_or(Self::Gone, Self::Renamed)
+    }
+}
+
 impl Classify for ExtractError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::Config
@@ -38,10 +60,26 @@ impl Classify for ExtractError {
         Some(match self {
             Self::NoTable { .. } => "list the tables with `tidemill discover`".into(),
             Self::Gone => "add it to `exclude` of the source, or give it back its name".into(),
+            Self::Renamed(name) => format!(
+                "give it back its name, or add the old one to `exclude` of the source: `{name}` is landed as a table of its own"
+            ),
+            Self::SchemaChanged { table, policy, .. } => format!(
+                "on_schema_change is {policy}; `tidemill run --accept {}` goes on with the table as it is now and keeps what was landed",
+                argument(table)
+            ),
             Self::KeyChanged { .. } => {
-                "what landed is found by its key: give the table back its key, or land it as a source of another name".into()
+                "what landed is found by its key: name the old one under `key` of the table if it still tells rows apart, or land the table as a source of another name".into()
             }
             Self::Empty(_) => "check `include` and `exclude`, and the rights of the source's user".into(),
         })
+    }
+}
+
+/// A table's name as one argument of a shell.
+fn argument(table: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match table.chars().all(is_plain) {
+        true => table.to_owned(),
+        false => format!("'{}'", table.replace('\'', "'\\''")),
     }
 }

@@ -7,6 +7,7 @@ use crate::manifest::LandedTable;
 use crate::pipeline::landing::Landed;
 use crate::pipeline::report::TableExtracted;
 use crate::source::Snapshot;
+use crate::table::SchemaChange;
 use crate::watermark::{Watermark, Window};
 
 /// The state of the table after this landing.
@@ -32,7 +33,9 @@ pub(super) fn state(
         _ => snapshot.clock(),
     };
     LandedTable {
-        table: step.table.clone(),
+        table: step.table().clone(),
+        identity: step.admitted.identity.clone(),
+        dropped: step.admitted.dropped.clone(),
         position: snapshot.position().clone(),
         window: Some(step.window.clone()),
         watermark,
@@ -66,7 +69,15 @@ pub(super) fn extracted(
     elapsed: Duration,
 ) -> TableExtracted {
     TableExtracted {
-        table: step.table.name.as_str().to_owned(),
+        table: step.table().name.as_str().to_owned(),
+        changes: step
+            .admitted
+            .changes
+            .iter()
+            .filter(|change| **change != SchemaChange::TableAdded)
+            .cloned()
+            .collect(),
+        ignored: step.admitted.ignored.clone(),
         window: step.window.clone(),
         watermark_before: step.previous.and_then(|p| p.watermark.clone()),
         watermark_after: state.watermark.clone(),

@@ -4,14 +4,15 @@
 //! names of types do not depend on the role. No table is opened or locked: statistics are the catalog's.
 //! Tables that belong to an extension are the extension's business and are not listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::{Client, Error, Row};
 
 use super::super::{Discovered, cursor};
 use super::name::Relation;
 use super::types::{self, BaseType};
-use crate::table::{Column, KeyOrigin, Table, TableKind};
+use crate::digest::Digest;
+use crate::table::{Column, ColumnIdentity, Identity, KeyOrigin, Table, TableKind};
 use crate::watermark::CompareReason;
 
 /// One row per relation that the role may read. `relispartition` leaves out partitions, which are read
@@ -61,7 +62,8 @@ SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
        base.oid, base.modifier, base.kind = 'e',
        EXISTS (SELECT FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
                 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-                  AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i'))
+                  AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')),
+       a.attnum, a.atttypid
   FROM pg_attribute a
  CROSS JOIN LATERAL (
        WITH RECURSIVE chain(oid, modifier, kind, next, next_modifier) AS (
@@ -89,9 +91,46 @@ SELECT i.indrelid, i.indisprimary, i.indisunique, am.amname IN ('btree', 'brin')
  WHERE i.indrelid = ANY ($1) AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
  ORDER BY i.indrelid, i.indisprimary DESC, i.indnkeyatts, x.relname";
 
+/// One row per type whose values depend on labels or attributes, with these: those of an enum or a composite,
+/// and of whatever an array, a domain, a range or a composite is made of. `$1` holds types of the database's own,
+/// and no built-in type is followed.
+const MAKEUP: &str = "
+WITH RECURSIVE part(whole, oid) AS (
+     SELECT t.oid, t.oid FROM unnest($1::oid[]) t(oid)
+      UNION
+     SELECT part.whole, next.oid
+       FROM part JOIN pg_type t ON t.oid = part.oid
+      CROSS JOIN LATERAL (
+            SELECT t.typbasetype
+             UNION ALL
+            SELECT t.typelem WHERE t.typcategory = 'A'
+             UNION ALL
+            SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid
+             UNION ALL
+            SELECT a.atttypid FROM pg_attribute a
+             WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped) next(oid)
+      WHERE next.oid >= 16384)
+SELECT part.whole, string_agg(made.name, E'\\n' ORDER BY part.oid, made.place)
+  FROM part
+ CROSS JOIN LATERAL (
+       SELECT quote_literal(e.enumlabel), e.enumsortorder::float8 FROM pg_enum e WHERE e.enumtypid = part.oid
+        UNION ALL
+       SELECT concat_ws(' ', quote_literal(a.attname), a.atttypid, a.atttypmod), a.attnum
+         FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
+        WHERE t.oid = part.oid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped) made(name, place)
+ GROUP BY part.whole";
+
+/// The first number of what is not built in.
+const FIRST_OWN: u32 = 16_384;
+
 /// A column and what is needed to read it.
 pub(super) struct CatalogColumn {
     pub(super) column: Column,
+    /// Its number in the table.
+    pub(super) number: i16,
+    /// Its type, and that type with domains resolved.
+    type_oid: u32,
+    pub(super) base_oid: u32,
     /// Whether its value has to be cast to text.
     pub(super) cast: bool,
     serial: bool,
@@ -113,13 +152,15 @@ pub(super) async fn discover(client: &Client) -> Result<Vec<Discovered>, Error> 
         .collect::<Result<Vec<u32>, _>>()?;
     let mut columns = columns(client, &oids).await?;
     let mut indexes = indexes(client, &oids).await?;
+    let makeup = makeup(client, columns.values().flatten()).await?;
     let mut found = relations
         .iter()
         .zip(&oids)
         .map(|(row, oid)| {
             let columns = columns.remove(oid).unwrap_or_default();
             let indexes = indexes.remove(oid).unwrap_or_default();
-            discovered(row, columns, &indexes)
+            let identity = identity(*oid, &columns, &makeup);
+            discovered(row, identity, columns, &indexes)
         })
         .collect::<Result<Vec<_>, _>>()?;
     found.sort_by(|a, b| a.table.name.cmp(&b.table.name));
@@ -141,8 +182,9 @@ async fn columns(
     let mut columns: BTreeMap<u32, Vec<CatalogColumn>> = BTreeMap::new();
     for row in client.query(COLUMNS, &[&oids]).await? {
         let source_type: String = row.try_get(2)?;
+        let base_oid = row.try_get(4)?;
         let landing = types::landing(BaseType {
-            oid: row.try_get(4)?,
+            oid: base_oid,
             modifier: row.try_get(5)?,
             is_enum: row.try_get(6)?,
         });
@@ -161,11 +203,49 @@ async fn columns(
                     nullable: !row.try_get::<_, bool>(3)?,
                     fidelity: landing.fidelity,
                 },
+                number: row.try_get(8)?,
+                type_oid: row.try_get(9)?,
+                base_oid,
                 cast: landing.cast,
                 serial: row.try_get(7)?,
             });
     }
     Ok(columns)
+}
+
+/// The digests of what the types of `columns` are made of.
+async fn makeup(
+    client: &Client,
+    columns: impl Iterator<Item = &CatalogColumn>,
+) -> Result<BTreeMap<u32, Digest>, Error> {
+    let own: BTreeSet<u32> = columns
+        .map(|column| column.type_oid)
+        .filter(|oid| *oid >= FIRST_OWN)
+        .collect();
+    let mut makeup = BTreeMap::new();
+    if own.is_empty() {
+        return Ok(makeup);
+    }
+    let own: Vec<u32> = own.into_iter().collect();
+    for row in client.query(MAKEUP, &[&own]).await? {
+        let parts: String = row.try_get(1)?;
+        makeup.insert(row.try_get(0)?, Digest::of(parts));
+    }
+    Ok(makeup)
+}
+
+fn identity(relation: u32, columns: &[CatalogColumn], makeup: &BTreeMap<u32, Digest>) -> Identity {
+    let columns = columns.iter().map(|column| {
+        let identity = ColumnIdentity {
+            number: column.number,
+            made_of: makeup.get(&column.type_oid).copied(),
+        };
+        (column.column.name.clone(), identity)
+    });
+    Identity {
+        relation,
+        columns: columns.collect(),
+    }
 }
 
 async fn indexes(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Vec<Index>>, Error> {
@@ -183,6 +263,7 @@ async fn indexes(client: &Client, oids: &[u32]) -> Result<BTreeMap<u32, Vec<Inde
 
 fn discovered(
     row: &Row,
+    identity: Identity,
     columns: Vec<CatalogColumn>,
     indexes: &[Index],
 ) -> Result<Discovered, Error> {
@@ -209,6 +290,7 @@ fn discovered(
             key,
             key_origin,
         },
+        identity: Some(identity),
         rows_estimate: estimate(row.try_get(4)?),
         bytes_estimate: estimate(row.try_get(5)?),
         cursor_candidates,

@@ -16,12 +16,12 @@ use tokio::task::JoinHandle;
 use super::super::{BatchStream, Selection, SourceError, SourceOptions};
 use super::catalog::{self, CatalogColumn};
 use super::copy::{CopyDecoder, CopyError};
-use super::name::{Relation, quote};
+use super::name::quote;
 use super::session::failed;
 use super::snapshot::{Connections, Places};
+use super::target::{Seen, Target};
 use super::{changes, clock};
-use crate::connection::postgres::PgConnection;
-use crate::table::{Table, TableKind, TableName};
+use crate::table::{Table, TableKind};
 
 /// Batches that one range may be ahead: one is decoded while another waits to be taken.
 const BATCHES_AHEAD: usize = 2;
@@ -29,109 +29,9 @@ const BATCHES_AHEAD: usize = 2;
 /// From this version on a range of `ctid` reads its blocks only; before, every range would scan the table.
 const CTID_RANGES: i32 = 140_000;
 
-/// What is asked of a table's storage. The file that the table has now is compared with the one it had when
-/// the snapshot was taken: a TRUNCATE, or an ALTER TABLE that writes the table anew, does not keep the rows
-/// that older snapshots should see, and such a table would read as empty.
-const STORAGE: &str = "
-WITH RECURSIVE tree(oid, root) AS (
-     SELECT c.oid, true
-       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = $1 AND c.relname = $2
-      UNION ALL
-     SELECT i.inhrelid, false
-       FROM tree
-       JOIN pg_catalog.pg_class parent ON parent.oid = tree.oid AND parent.relkind = 'p'
-       JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid)
-SELECT (SELECT tree.oid FROM tree WHERE tree.root),
-       pg_catalog.bool_or(pg_catalog.pg_relation_filenode(leaf.oid)
-                          IS DISTINCT FROM nullif(leaf.relfilenode, 0)),
-       pg_catalog.bool_and(am.amname IS NOT DISTINCT FROM 'heap')
-  FROM tree
-  JOIN pg_catalog.pg_class leaf ON leaf.oid = tree.oid AND leaf.relkind IN ('r', 'm', 'p', 'v', 'f')
-  LEFT JOIN pg_catalog.pg_am am ON am.oid = leaf.relam";
-
 const BLOCKS: &str = "
 SELECT pg_catalog.pg_relation_size($1::pg_catalog.oid::pg_catalog.regclass),
        pg_catalog.current_setting('block_size')::pg_catalog.int8";
-
-/// A table as it is named in SQL.
-pub(super) struct Target {
-    name: TableName,
-    relation: Relation,
-    /// Whether rows of tables that inherit from it are left out: those are tables of their own.
-    only: bool,
-}
-
-/// What the server says of a table's storage.
-struct Storage {
-    oid: u32,
-    /// Whether rows lie in blocks that a range of `ctid` selects.
-    heap: bool,
-}
-
-impl Target {
-    pub(super) fn of(table: &Table) -> Result<Self, SourceError> {
-        let relation =
-            Relation::parse(&table.name).ok_or_else(|| SourceError::NoTable(table.name.clone()))?;
-        Ok(Self {
-            name: table.name.clone(),
-            relation,
-            only: table.kind == TableKind::Plain,
-        })
-    }
-
-    /// The table as SQL, behind FROM.
-    pub(super) fn sql(&self) -> String {
-        let only = if self.only { "ONLY " } else { "" };
-        format!("{only}{}", self.relation.sql())
-    }
-
-    /// "read table staff".
-    pub(super) fn action(&self, verb: &str) -> String {
-        format!("{verb} table {}", self.name)
-    }
-
-    /// Makes sure that the table still holds what the snapshot sees, and goes on to: the lock that any
-    /// SELECT takes is held until the snapshot ends.
-    pub(super) async fn guard(
-        &self,
-        connections: &Connections,
-        connection: &PgConnection,
-    ) -> Result<(), SourceError> {
-        self.storage(connections, connection).await.map(drop)
-    }
-
-    async fn storage(
-        &self,
-        connections: &Connections,
-        connection: &PgConnection,
-    ) -> Result<Storage, SourceError> {
-        let refused = |error: tokio_postgres::Error| match error.code() {
-            Some(&tokio_postgres::error::SqlState::UNDEFINED_TABLE) => {
-                SourceError::NoTable(self.name.clone())
-            }
-            _ => failed(connections.target(), self.action("read"), error),
-        };
-        connection
-            .batch_execute(&format!("SELECT FROM {} LIMIT 0", self.sql()))
-            .await
-            .map_err(refused)?;
-        let row = connection
-            .query_one(STORAGE, &[&self.relation.schema, &self.relation.name])
-            .await
-            .map_err(refused)?;
-        let Some(oid) = row.try_get::<_, Option<u32>>(0).map_err(refused)? else {
-            return Err(SourceError::NoTable(self.name.clone()));
-        };
-        if row.try_get(1).map_err(refused)? {
-            return Err(SourceError::Rewritten(self.name.clone()));
-        }
-        Ok(Storage {
-            oid,
-            heap: row.try_get(2).map_err(refused)?,
-        })
-    }
-}
 
 /// Opens the stream of the rows of `table` that `selection` names.
 pub(super) async fn open(
@@ -152,24 +52,26 @@ pub(super) async fn open(
         && !matches!(selection, Selection::SinceCursor { .. });
     let (columns, ranges) = connections
         .question(async |connection| {
-            let storage = target.storage(connections, connection).await?;
+            let storage = target.lock(connections, connection, &[]).await?;
             let refused = |error| failed(connections.target(), target.action("read"), error);
             let columns = catalog::columns_of(connection, storage.oid)
                 .await
                 .map_err(refused)?;
-            if !splittable || !storage.heap {
-                return Ok((columns, vec![Range::WHOLE]));
+            let mut ranges = vec![Range::WHOLE];
+            if splittable && storage.heap {
+                let row = connection
+                    .query_one(BLOCKS, &[&storage.oid])
+                    .await
+                    .map_err(refused)?;
+                let bytes: i64 = row.try_get(0).map_err(refused)?;
+                let block: i64 = row.try_get(1).map_err(refused)?;
+                ranges = split(bytes, block, options.split_bytes);
             }
-            let row = connection
-                .query_one(BLOCKS, &[&storage.oid])
-                .await
-                .map_err(refused)?;
-            let bytes: i64 = row.try_get(0).map_err(refused)?;
-            let block: i64 = row.try_get(1).map_err(refused)?;
-            Ok((columns, split(bytes, block, options.split_bytes)))
+            target.unlock(connections, connection).await?;
+            Ok((columns, ranges))
         })
         .await?;
-    let select = selected(connections, table, &columns)?;
+    let (select, seen) = selected(&target, table, &columns)?;
     let statements = ranges
         .iter()
         .map(|range| statement(&select, &target.sql(), condition.as_deref(), *range))
@@ -177,38 +79,33 @@ pub(super) async fn open(
     let plan = Arc::new(Plan {
         connections: Arc::clone(connections),
         target,
+        seen,
         schema: table.schema(),
     });
     Ok(Interleaved::new(plan, statements).into_stream())
 }
 
-/// The select list: every column of `table` in its order, cast to text where that is how it is landed.
+/// The select list, every column of `table` in its order and cast to text where that is how it is landed, and
+/// which columns of the catalog these are.
 fn selected(
-    connections: &Connections,
+    target: &Target,
     table: &Table,
     columns: &[CatalogColumn],
-) -> Result<String, SourceError> {
+) -> Result<(String, Vec<Seen>), SourceError> {
     let mut list = Vec::with_capacity(table.columns.len());
+    let mut seen = Vec::with_capacity(table.columns.len());
     for wanted in &table.columns {
         let found = columns
             .iter()
             .find(|c| c.column.name == wanted.name && c.column.data_type == wanted.data_type);
         let Some(found) = found else {
-            return Err(SourceError::Refused {
-                target: connections.target().to_owned(),
-                action: format!("read table {}", table.name),
-                cause: format!(
-                    "it has no column `{}` of type {}",
-                    wanted.name, wanted.source_type
-                )
-                .into(),
-                hint: Some("the table changed since it was listed; list it again".into()),
-            });
+            return Err(target.altered());
         };
         let cast = if found.cast { "::pg_catalog.text" } else { "" };
         list.push(format!("{}{cast}", quote(&wanted.name)));
+        seen.push(Seen::of(found));
     }
-    Ok(list.join(", "))
+    Ok((list.join(", "), seen))
 }
 
 fn statement(select: &str, from: &str, condition: Option<&str>, range: Range) -> String {
@@ -270,6 +167,8 @@ fn split(bytes: i64, block: i64, split: u64) -> Vec<Range> {
 struct Plan {
     connections: Arc<Connections>,
     target: Target,
+    /// The columns that are read, as the snapshot sees them.
+    seen: Vec<Seen>,
     schema: SchemaRef,
 }
 
@@ -369,10 +268,10 @@ async fn copy(
     batches: mpsc::Sender<RecordBatch>,
 ) -> Result<(), SourceError> {
     let connections = &plan.connections;
-    let refused = |error| failed(connections.target(), plan.target.action("read"), error);
+    let refused = |error| plan.target.refused(connections, error);
     let misread = |error| misread(connections.target(), &plan.schema, error);
     let reader = connections.reader().await?;
-    plan.target.guard(connections, &reader).await?;
+    plan.target.lock(connections, &reader, &plan.seen).await?;
     let mut bytes = std::pin::pin!(reader.copy_out(&statement).await.map_err(refused)?);
     let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema)).map_err(misread)?;
     while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
@@ -388,6 +287,7 @@ async fn copy(
     {
         return Ok(());
     }
+    plan.target.unlock(connections, &reader).await?;
     connections.keep(reader);
     Ok(())
 }

@@ -19,8 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::super::cursor::CursorKind;
 use super::super::{BatchStream, Discovered, Selection, Snapshot, SourceError, SourceOptions};
 use super::clock::{self, Clock};
-use super::read::{self, Target};
+use super::read;
 use super::session::{Session, ask, failed};
+use super::target::{Seen, Target};
 use super::{catalog, changes};
 use crate::connection::postgres::{PgConnection, PgUrl};
 use crate::table::{Table, TableName};
@@ -275,12 +276,14 @@ impl Snapshot for PostgresSnapshot {
         let connections = &self.connections;
         let rows: i64 = connections
             .question(async |connection| {
-                target.guard(connections, connection).await?;
-                connection
+                target.lock(connections, connection, &[]).await?;
+                let rows = connection
                     .query_one(&query, &[])
                     .await
                     .and_then(|row| row.try_get(0))
-                    .map_err(|error| failed(connections.target(), target.action("count"), error))
+                    .map_err(|error| failed(connections.target(), target.action("count"), error))?;
+                target.unlock(connections, connection).await?;
+                Ok(rows)
             })
             .await?;
         u64::try_from(rows).map_err(|_| SourceError::Protocol {
@@ -311,12 +314,21 @@ impl Snapshot for PostgresSnapshot {
             .ok_or_else(|| unusable("the server's clock is out of range"))?;
         let highest: Option<i64> = connections
             .question(async |connection| {
-                target.guard(connections, connection).await?;
-                connection
+                let storage = target.lock(connections, connection, &[]).await?;
+                let columns = catalog::columns_of(connection, storage.oid).await;
+                let columns = columns.map_err(|error| target.refused(connections, error))?;
+                let seen = columns.iter().filter(|c| c.column.name == *column);
+                let seen: Vec<Seen> = seen.map(Seen::of).collect();
+                target
+                    .check_columns(connections, connection, storage.oid, &seen)
+                    .await?;
+                let highest = connection
                     .query_one(&query, &[])
                     .await
                     .and_then(|row| row.try_get(0))
-                    .map_err(|error| failed(connections.target(), target.action("read"), error))
+                    .map_err(|error| target.refused(connections, error))?;
+                target.unlock(connections, connection).await?;
+                Ok(highest)
             })
             .await?;
         Ok(highest.map(|number| Watermark {

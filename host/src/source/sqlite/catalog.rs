@@ -117,6 +117,8 @@ fn describe(
                 key,
                 key_origin,
             },
+            // Everything is compared, so nobody need be told from anybody.
+            identity: None,
             rows_estimate: None,
             bytes_estimate: None,
             cursor_candidates,

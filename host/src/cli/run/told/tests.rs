@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::error::ErrorKind;
 use crate::pipeline::report::{LoadReport, TableFailure, TransformReport};
 use crate::run::{RunId, Stage};
+use crate::table::SchemaChange;
 use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 
 fn time(second: i64) -> DateTime<Utc> {
@@ -25,6 +26,8 @@ fn table(name: &str, window: Window, changed: u64) -> TableExtracted {
     TableExtracted {
         table: name.into(),
         window,
+        changes: Vec::new(),
+        ignored: Vec::new(),
         watermark_before: None,
         watermark_after: None,
         rows_read: changed + 2,
@@ -48,13 +51,25 @@ fn extract_report() -> ExtractReport {
         logical_time: time(0),
         tables: vec![
             table("address", Window::Snapshot { xmin: 745 }, 0),
-            table(
-                "design",
-                Window::Compare {
-                    reason: CompareReason::Due,
-                },
-                1,
-            ),
+            TableExtracted {
+                changes: vec![SchemaChange::ColumnWidened {
+                    column: "design_id".into(),
+                    before: "integer".into(),
+                    after: "bigint".into(),
+                }],
+                ignored: vec![SchemaChange::ColumnAdded {
+                    column: "licence".into(),
+                    source_type: "text".into(),
+                    renamed_from: None,
+                }],
+                ..table(
+                    "design",
+                    Window::Compare {
+                        reason: CompareReason::SchemaChanged,
+                    },
+                    1,
+                )
+            },
             TableExtracted {
                 watermark_before: mark(0),
                 watermark_after: mark(60),
@@ -62,6 +77,7 @@ fn extract_report() -> ExtractReport {
                 ..table("sales_order", cursor, 1)
             },
         ],
+        left_out: vec!["audit".into()],
         failures: Vec::new(),
         swept: SweepReport::default(),
     }
