@@ -103,6 +103,7 @@ impl Pipeline {
                 sweep_after: self.plan.zones.sweep_after,
                 run,
                 scope,
+                is_only: self.plan.sources.len() == 1,
                 observer: self.observer.clone(),
             };
             match extraction.run().await {

@@ -210,6 +210,34 @@ async fn streams_and_questions_may_be_interleaved_and_see_one_snapshot() {
 }
 
 #[tokio::test]
+async fn definitions_are_those_of_the_snapshot_as_rows_are() {
+    let file = file(
+        "PRAGMA journal_mode = WAL; CREATE TABLE a (id INTEGER PRIMARY KEY, name text, other text);
+         CREATE TABLE b (id INTEGER PRIMARY KEY);
+         INSERT INTO a VALUES (1, 'n', 'o'); INSERT INTO b VALUES (1);",
+    );
+    let snapshot = snapshot(&file).await;
+    let (a, b) = (table(&*snapshot, "a").await, table(&*snapshot, "b").await);
+    write(&file.path)
+        .execute_batch(
+            "ALTER TABLE a RENAME name TO x; ALTER TABLE a RENAME other TO name; ALTER TABLE a RENAME x TO other;
+             DROP TABLE b",
+        )
+        .expect("a file in WAL mode is written while it is read");
+    let rows = read(&*snapshot, &a, &Selection::All)
+        .await
+        .expect("it reads");
+    assert_eq!(rows.column(1).as_string::<i32>().value(0), "n");
+    assert_eq!(
+        ids(&read(&*snapshot, &b, &Selection::All)
+            .await
+            .expect("it reads")),
+        [1]
+    );
+    assert_eq!(table(&*snapshot, "a").await, a);
+}
+
+#[tokio::test]
 async fn the_file_is_never_written_and_never_made() {
     let file = file("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
     let before = std::fs::read(&file.path).expect("it is there");

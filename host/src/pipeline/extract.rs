@@ -49,6 +49,8 @@ pub(super) struct Extraction<'a> {
     pub(super) run: &'a RunId,
     /// What was asked for.
     pub(super) scope: &'a Scope,
+    /// Whether the project has no other source: a table that is accepted by name must be in this one then.
+    pub(super) is_only: bool,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
 }

@@ -601,8 +601,8 @@ fn range(part: &IndexPart) -> Result<(Digest128, Digest128), ZoneError> {
 mod tests {
     use super::*;
     use crate::zone::memory::MemoryZone;
-    use arrow::array::Int32Array;
-    use arrow::datatypes::Int32Type;
+    use arrow::array::{Int32Array, Int64Array};
+    use arrow::datatypes::{Int32Type, Int64Type};
 
     fn key_schema() -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false)]))
@@ -714,5 +714,26 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(error.to_string(), "two rows have the same key");
+    }
+
+    #[tokio::test]
+    async fn keys_that_were_written_narrow_are_read_wide() {
+        let narrow = landed(&[&[(1, Some(1)), (2, Some(1)), (3, Some(1))]]).await;
+        let Index { zone, segments, .. } = narrow.unwrap();
+        let wide: SchemaRef = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        let index = Index::new(zone.clone(), wide.clone(), segments);
+        let keys = index.keys_of([digest(2)].into()).await.unwrap();
+        let ids = keys[0].column(0).as_primitive::<Int64Type>();
+        assert_eq!(ids.values(), &[2]);
+        let gone = Arc::new(Int64Array::from(vec![2]));
+        let gone = RecordBatch::try_new(wide.clone(), vec![gone]).unwrap();
+        let mut sorter = Sorter::new(&wide);
+        sorter.add(&[digest(2)], &[None], &gone).unwrap();
+        let added = sorter.finish(zone.clone(), "wide/index").await.unwrap();
+        let folded = index.merged(added, "wide/folded").await.unwrap();
+        assert_eq!(folded.len(), 1, "both are in one segment");
+        let index = Index::new(zone, wide, folded);
+        let live = index.look_up(&[digest(1), digest(2), digest(3)]).await;
+        assert_eq!(live.unwrap().len(), 2);
     }
 }

@@ -243,6 +243,7 @@ pub fn between(
     changes
 }
 
+/// SQLite gives the same name in other cases from version to version.
 fn column_changes(old: &Column, new: &Column, numbers: &Numbers<'_>) -> Vec<SchemaChange> {
     let column = new.name.clone();
     let (before, after) = (old.source_type.clone(), new.source_type.clone());
@@ -265,7 +266,7 @@ fn column_changes(old: &Column, new: &Column, numbers: &Numbers<'_>) -> Vec<Sche
         );
     } else if numbers.is_another(&column) {
         changes.push(SchemaChange::ColumnReplaced { column });
-    } else if before != after {
+    } else if !before.eq_ignore_ascii_case(&after) {
         changes.push(SchemaChange::ColumnRedeclared {
             column,
             before,

@@ -11,7 +11,7 @@ const CASES: &[Case] = &[
         table: "address",
         sql: "ALTER TABLE address ADD COLUMN geo text NOT NULL DEFAULT 'n/a';
               UPDATE address SET city = 'Leeds', last_updated = '2026-01-01 00:00:00.000' WHERE address_id = 1",
-        told: "column geo (text) added",
+        told: "column geo (TEXT) added",
         fates: [Landed, Landed, Stopped],
         acceptable: true,
         star: &["dim_location", "dim_counterparty"],
@@ -20,7 +20,7 @@ const CASES: &[Case] = &[
         table: "design",
         sql: "ALTER TABLE design RENAME COLUMN file_name TO file;
               UPDATE design SET design_name = 'Ebb' WHERE design_id = 1",
-        told: "column file (text) added, column file_name dropped",
+        told: "column file (TEXT) added, column file_name dropped",
         fates: [Stopped, Stopped, Stopped],
         acceptable: true,
         star: &["dim_design"],
@@ -40,7 +40,7 @@ const CASES: &[Case] = &[
         sql: "UPDATE sqlite_schema SET sql = replace(sql, 'first_name text NOT NULL', 'first_name varchar(40)')
                WHERE name = 'staff';
               UPDATE staff SET first_name = 'Ada' WHERE staff_id = 1",
-        told: "column first_name is varchar(40) and was text, landed alike, column first_name is NULL now",
+        told: "column first_name is varchar(40) and was TEXT, landed alike, column first_name is NULL now",
         fates: [Landed, Landed, Stopped],
         acceptable: true,
         star: &["dim_staff"],

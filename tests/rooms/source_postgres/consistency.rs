@@ -255,3 +255,195 @@ async fn a_snapshot_that_the_server_ended_is_a_matter_of_time() {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     }
 }
+
+/// A table of each kind of change, what is done to it after the snapshot, and whether it can still be read.
+const CHANGED_SINCE: [(&str, &str, bool); 14] = [
+    ("swapped_columns", "ALTER TABLE swapped_columns RENAME name TO x; ALTER TABLE swapped_columns RENAME other TO name;
+                         ALTER TABLE swapped_columns RENAME x TO other", false),
+    ("renamed_column", "ALTER TABLE renamed_column RENAME name TO x", false),
+    ("dropped_column", "ALTER TABLE dropped_column DROP COLUMN name", false),
+    ("replaced_column", "ALTER TABLE replaced_column DROP COLUMN name, ADD COLUMN name text DEFAULT 'new'", false),
+    ("retyped_column", "ALTER TABLE retyped_column ALTER name TYPE varchar", false),
+    ("rewritten", "ALTER TABLE rewritten ALTER id TYPE int8", false),
+    ("renamed", "ALTER TABLE renamed RENAME TO was_renamed", false),
+    ("moved", "CREATE SCHEMA elsewhere; ALTER TABLE moved SET SCHEMA elsewhere", false),
+    ("taken", "ALTER TABLE taken RENAME TO was_taken; ALTER TABLE older RENAME TO taken", false),
+    ("dropped", "DROP TABLE dropped", false),
+    // What the rows of the snapshot do not depend on.
+    ("wider", "ALTER TABLE wider ADD COLUMN more text DEFAULT 'new'", true),
+    ("looser", "ALTER TABLE looser ALTER name DROP NOT NULL", true),
+    ("indexed", "CREATE INDEX ON indexed (name)", true),
+    ("commented", "COMMENT ON TABLE commented IS 'new'", true),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_changed_since_the_snapshot_stops_its_table_and_no_other() {
+    let server = Server::shared();
+    let client = server.database("altered").await;
+    let names = CHANGED_SINCE.iter().map(|(name, ..)| *name);
+    for name in names.chain(["older"]) {
+        let sql = format!(
+            "CREATE TABLE {name} (id int PRIMARY KEY, name text NOT NULL, other text);
+             INSERT INTO {name} SELECT g, 'n' || g, 'o' || g FROM generate_series(1, 9) g"
+        );
+        run(&client, &sql).await;
+    }
+    let snapshot = snapshot(&server.url("altered")).await;
+    let tables = snapshot.tables().await.expect("the server runs");
+    for (_, change, _) in CHANGED_SINCE {
+        run(&client, change).await;
+    }
+    for (name, change, is_read) in CHANGED_SINCE {
+        let found = tables
+            .iter()
+            .find(|found| found.table.name.as_str() == name);
+        let table = &found.expect("it was there").table;
+        match read(&*snapshot, table, &Selection::All).await {
+            Ok(rows) => {
+                assert!(is_read, "{change}");
+                assert_eq!(rows.num_rows(), 9, "{change}");
+                assert_eq!(rows.column(1).as_string::<i32>().value(8), "n9", "{change}");
+                assert_eq!(snapshot.count(table).await.expect("it counts"), 9);
+            }
+            Err(error) => {
+                assert!(!is_read, "{change}: {error}");
+                assert!(
+                    error.is_of_one_table() && error.kind().is_retryable(),
+                    "{change}: {error}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_partitions_and_views_read_is_looked_at_as_well() {
+    let server = Server::shared();
+    let client = server.database("behind").await;
+    run(
+        &client,
+        "CREATE TABLE base AS SELECT g AS id FROM generate_series(1, 9) g;
+         CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); INSERT INTO child VALUES (1);
+         CREATE VIEW over_base AS SELECT id FROM base;
+         CREATE VIEW over_view AS SELECT id FROM over_base;
+         CREATE VIEW over_parent AS SELECT id FROM parent;
+         CREATE VIEW over_catalog AS SELECT oid::int8 AS id FROM pg_class WHERE relname = 'base';
+         CREATE MATERIALIZED VIEW kept AS SELECT id FROM base;",
+    )
+    .await;
+    for name in ["detached", "attached", "grown"] {
+        let sql = format!(
+            "CREATE TABLE {name} (id int) PARTITION BY RANGE (id);
+             CREATE TABLE {name}_1 PARTITION OF {name} FOR VALUES FROM (0) TO (9);
+             CREATE TABLE {name}_2 (id int);
+             INSERT INTO {name} VALUES (1); INSERT INTO {name}_2 VALUES (10)"
+        );
+        run(&client, &sql).await;
+    }
+    let snapshot = snapshot(&server.url("behind")).await;
+    let tables = snapshot.tables().await.expect("the server runs");
+    run(
+        &client,
+        "TRUNCATE base, child; REFRESH MATERIALIZED VIEW kept;
+         ALTER TABLE detached DETACH PARTITION detached_1;
+         ALTER TABLE attached ATTACH PARTITION attached_2 FOR VALUES FROM (9) TO (99);
+         CREATE TABLE grown_3 PARTITION OF grown FOR VALUES FROM (9) TO (99); INSERT INTO grown VALUES (9);",
+    )
+    .await;
+    for (name, rows) in [
+        ("over_base", None),
+        ("over_view", None),
+        ("over_parent", None),
+        ("kept", None),
+        ("detached", None),
+        ("attached", None),
+        // A partition that is new has no row that the snapshot sees.
+        ("grown", Some(1)),
+        ("over_catalog", Some(1)),
+        ("detached_2", Some(1)),
+    ] {
+        let found = tables
+            .iter()
+            .find(|found| found.table.name.as_str() == name);
+        let table = &found.expect("it was there").table;
+        let read = read(&*snapshot, table, &Selection::All).await;
+        let count = snapshot.count(table).await;
+        match rows {
+            None => {
+                for error in [read.expect_err(name), count.expect_err(name)] {
+                    assert!(error.is_of_one_table(), "{name}: {error}");
+                }
+            }
+            Some(rows) => {
+                assert_eq!(read.expect(name).num_rows(), rows, "{name}");
+                assert_eq!(count.expect(name), rows as u64, "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_alters_a_table_waits_for_one_statement_and_not_for_the_snapshot() {
+    let server = Server::shared();
+    let client = server.database("short_locks").await;
+    run(
+        &client,
+        "CREATE TABLE t (id int PRIMARY KEY, at timestamp);
+         INSERT INTO t SELECT g, '2026-01-01' FROM generate_series(1, 50000) g",
+    )
+    .await;
+    let snapshot = snapshot(&server.url("short_locks")).await;
+    let table = table(&*snapshot, "t").await;
+    let rows = read(&*snapshot, &table, &Selection::All)
+        .await
+        .expect("it reads");
+    assert_eq!(rows.num_rows(), 50_000);
+    snapshot.count(&table).await.expect("it counts");
+    snapshot.watermark(&table, "at").await.expect("it has one");
+    run_each(
+        &client,
+        [
+            "SET lock_timeout = '1ms'",
+            "ALTER TABLE t ADD COLUMN more text",
+            "ALTER TABLE t RENAME at TO then",
+        ],
+    )
+    .await;
+    // The next statement finds that it did not wait.
+    let error = snapshot
+        .watermark(&table, "at")
+        .await
+        .expect_err("it is called otherwise");
+    assert!(matches!(error, SourceError::Altered(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_keeps_locked_is_given_up_and_no_other() {
+    let server = Server::shared();
+    let client = server.database("locked").await;
+    run(
+        &client,
+        "CREATE TABLE free AS SELECT 1 AS id; CREATE TABLE held AS SELECT 1 AS id",
+    )
+    .await;
+    let snapshot = snapshot(&server.url("locked")).await;
+    let (free, held) = (
+        table(&*snapshot, "free").await,
+        table(&*snapshot, "held").await,
+    );
+    run(&client, "BEGIN; LOCK TABLE held IN ACCESS EXCLUSIVE MODE").await;
+    let error = read(&*snapshot, &held, &Selection::All)
+        .await
+        .expect_err("it is locked");
+    assert!(matches!(error, SourceError::Locked(_)), "{error}");
+    assert!(error.is_of_one_table() && error.kind().is_retryable());
+    let rows = read(&*snapshot, &free, &Selection::All)
+        .await
+        .expect("it reads");
+    assert_eq!(rows.num_rows(), 1);
+    run(&client, "ROLLBACK").await;
+    let rows = read(&*snapshot, &held, &Selection::All)
+        .await
+        .expect("it reads");
+    assert_eq!(rows.num_rows(), 1);
+}

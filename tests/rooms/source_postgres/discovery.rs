@@ -151,3 +151,59 @@ async fn a_server_that_is_not_there_or_says_no_is_told_apart() {
         assert!(error.to_string().ends_with("refused the login"), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_columns_and_types_that_were_made_anew_are_told_from_their_namesakes() {
+    let server = Server::shared();
+    let client = server.database("identities").await;
+    run(
+        &client,
+        "CREATE TYPE mood AS ENUM ('sad', 'ok');
+         CREATE DOMAIN feeling AS mood;
+         CREATE TYPE pair AS (a int, b mood);
+         CREATE TABLE t (id int PRIMARY KEY, plain text, felt feeling, pairs pair[]);
+         CREATE TABLE u (id int PRIMARY KEY, plain text, felt feeling, pairs pair[])",
+    )
+    .await;
+    let url = server.url("identities");
+    let identity = async |name: &str| {
+        let snapshot = snapshot(&url).await;
+        let found = found(&*snapshot, name).await;
+        (found.identity.expect("PostgreSQL has numbers"), found.table)
+    };
+    let (before, table_before) = identity("t").await;
+    let (again, _) = identity("t").await;
+    assert_eq!(before, again);
+    assert_ne!(before.relation, identity("u").await.0.relation);
+    assert_eq!(before.columns["plain"].made_of, None);
+    for (sql, changed) in [
+        (
+            "ALTER TABLE t DROP COLUMN plain, ADD COLUMN plain text",
+            "plain",
+        ),
+        ("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", "felt pairs"),
+        ("ALTER TYPE pair ADD ATTRIBUTE c int", "pairs"),
+        ("ALTER TABLE t ALTER plain SET DEFAULT 'x'", ""),
+    ] {
+        let (before, _) = identity("t").await;
+        run(&client, sql).await;
+        let (after, _) = identity("t").await;
+        let differ = before
+            .columns
+            .iter()
+            .filter(|(name, column)| after.columns.get(*name) != Some(column));
+        let differ: Vec<&str> = differ.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(differ.join(" "), changed, "{sql}");
+    }
+    let (_, table_after) = identity("t").await;
+    let sorted = |table: &Table| {
+        let mut columns = table.columns.clone();
+        columns.sort_by(|a, b| a.name.cmp(&b.name));
+        columns
+    };
+    assert_eq!(
+        sorted(&table_before),
+        sorted(&table_after),
+        "and nothing else tells them apart"
+    );
+}

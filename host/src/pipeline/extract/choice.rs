@@ -133,7 +133,8 @@ impl Extraction<'_> {
         if discovered.is_empty() {
             return Err(ExtractError::Empty(self.name.to_owned()));
         }
-        let mut named = self.scope.tables.iter().chain(&self.scope.accept);
+        let accepted = self.scope.accept.iter().filter(|_| self.is_only);
+        let mut named = self.scope.tables.iter().chain(accepted);
         let unknown = named.find(|name| discovered.iter().all(|d| d.table.name.as_str() != **name));
         match unknown {
             None => Ok(()),

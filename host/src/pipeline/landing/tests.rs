@@ -206,3 +206,26 @@ async fn a_table_without_a_key_is_landed_whole_when_its_content_changed() {
         .unwrap();
     assert!(fewer.replaces);
 }
+
+#[tokio::test]
+async fn rows_in_another_type_are_landed_again_although_their_digests_are_the_same() {
+    let mut landings = Landings::new();
+    let mut first = landings.next();
+    first.land_all(rows(&[(1, "a"), (2, "b")])).await.unwrap();
+    landings.end(first).await;
+    let mut second = landings.next();
+    second.land_anew();
+    second
+        .land_differences(rows(&[(1, "a"), (3, "c")]))
+        .await
+        .unwrap();
+    let landed = landings.end(second).await;
+    assert!(landed.replaces);
+    let counts = Counts {
+        read: 2,
+        new: 1,
+        changed: 1,
+        deleted: 1,
+    };
+    assert_eq!(landed.counts, counts);
+}
