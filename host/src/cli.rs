@@ -34,6 +34,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Classify, ErrorKind};
+use crate::sandbox;
 use answer::{Answer, Exit};
 use invocation::{Global, Invocation, Output};
 
@@ -158,6 +159,9 @@ impl Classify for UsageError {
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(compiled) = sandbox::serve(&arguments) {
+        return compiled;
+    }
     match Tidemill::try_parse_from(&arguments) {
         Ok(program) => program.run().into(),
         Err(error) => failure::usage(&error, &arguments).into(),

@@ -36,11 +36,12 @@ use chrono::{DateTime, Utc};
 
 use crate::builtin::BuiltinModule;
 use crate::config::{LimitsPlan, Plan};
+use crate::contract::ModuleRef;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Promoter, Registry};
 use crate::run::{RunId, Stage};
-use crate::sandbox::{Limits, Sandbox};
+use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
@@ -82,7 +83,7 @@ impl Pipeline {
             processed: zone(&plan.zones.processed)?,
             registry: Registry::new(modules.clone()),
             modules,
-            sandbox: Arc::new(Sandbox::new(limits(&plan.limits), &plan.cache)?),
+            sandbox: Arc::new(sandbox(plan)?),
             warehouse: OnceLock::new(),
             plan: plan.clone(),
         })
@@ -357,7 +358,12 @@ impl Pipeline {
         // Compiling takes seconds a module on one core, the rest nothing.
         let compiled = modules.iter().map(|builtin| {
             let component = bytes::Bytes::from_static(builtin.bytes);
-            modules::compile(&self.sandbox, component, bytes::Bytes::new())
+            let known = ModuleRef {
+                name: builtin.name.clone(),
+                version: builtin.version.clone(),
+                digest: builtin.sha256,
+            };
+            modules::compile(&self.sandbox, component, bytes::Bytes::new(), known)
         });
         let compiled = futures::future::try_join_all(compiled).await?;
         let mut promoted = 0;
@@ -426,11 +432,20 @@ impl Pipeline {
     }
 }
 
+/// The sandbox. A program compiles in processes of its own; where there is none, a library does what it can.
+fn sandbox(plan: &Plan) -> Result<Sandbox> {
+    let compiler = plan.program.clone();
+    let compiler = compiler.map_or(Compiler::InProcess, Compiler::Program);
+    Ok(Sandbox::new(limits(&plan.limits), &plan.cache)?.compiled_by(compiler))
+}
+
 /// The sandbox's limits with what the project file says of them.
 fn limits(plan: &LimitsPlan) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Limits {
         memory_bytes: size(plan.memory_bytes),
+        // A call may take a fifth of the whole, so that one limit is enough to say.
+        call_time: plan.time.div_f64(5.0).max(Limits::default().call_time),
         session_time: plan.time,
         output_rows: plan.output_rows,
         output_bytes: plan.output_bytes,

@@ -5,14 +5,15 @@
 //! away after it. Instances are not reused, however cheap it would be: what one run leaves behind in
 //! memory would be an input of the next, and no replay could find it.
 //!
-//! A guest is hostile until proven otherwise. Before it is compiled: size, imports and contract
-//! (`inspect`). While it runs: fuel, time, memory, bytes and log lines (`guest`, `engine`). Of what it
+//! A guest is hostile until proven otherwise. Before it is compiled: size, parts, imports and contract
+//! (`inspect`). While it is compiled: time and memory of another process (`compile`). While it runs: fuel, time, memory, bytes and log lines (`guest`, `engine`). Of what it
 //! gives: the description (`describe`), the streams (`decode`), values and NOT NULL (`values`), keys
 //! (`keys`), rejects and counts (`session`). Whatever it does, the host gets a [`SandboxError`] that names
 //! module, version, digest and phase.
 
 mod binding;
 mod cache;
+mod compile;
 mod decode;
 mod describe;
 mod encode;
@@ -38,14 +39,20 @@ use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use compile::CompileError;
+
+use crate::contract::ModuleRef;
 use crate::digest::Digest;
 
 pub use cache::CacheCounts;
+pub use compile::Compiler;
+pub(crate) use compile::serve;
 pub use error::{Breach, Identity, Phase, Refusal, SandboxError, Stream};
 pub use guest::Usage;
 pub use limits::{Limits, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS};
 pub use module::{Context, Module};
 pub use session::{Reject, Session, Step};
+pub(crate) use text::disturbs_a_terminal;
 
 /// The version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
@@ -62,6 +69,8 @@ const REASON_BYTES: usize = 500;
 pub struct Sandbox {
     runtime: Arc<Runtime>,
     cache: cache::Cache,
+    compiler: Compiler,
+    places: compile::Places,
 }
 
 /// What every session of a sandbox shares.
@@ -73,7 +82,7 @@ struct Runtime {
 }
 
 impl Sandbox {
-    /// Sets up the engine; compiled code is kept in the folder `cache`.
+    /// Sets up the engine; compiled code is kept in the folder `cache`, and made in this process.
     ///
     /// # Errors
     /// `Config` when the folder is not this user's alone, `Unavailable` when the machine cannot run
@@ -87,7 +96,15 @@ impl Sandbox {
                 limits: Arc::new(limits),
                 engine,
             }),
+            compiler: Compiler::InProcess,
+            places: compile::Places::default(),
         })
+    }
+
+    /// The same sandbox with another compiler.
+    #[must_use]
+    pub fn compiled_by(self, compiler: Compiler) -> Self {
+        Self { compiler, ..self }
     }
 
     /// Makes a module of a component and its parameters: checked, compiled or found compiled, described.
@@ -96,16 +113,57 @@ impl Sandbox {
     /// `Module`: refused, or stopped while it described itself.
     pub fn load(&self, component: &[u8], parameters: &[u8]) -> Result<Module, SandboxError> {
         let digest = module_digest(component, parameters);
-        let refused = |reason| SandboxError::Refused { digest, reason };
+        self.load_as(component, parameters, Identity::Unnamed(digest))
+    }
+
+    /// As [`load`](Self::load), of a module that is known by name: errors say it, and the module has to agree.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_known(
+        &self,
+        component: &[u8],
+        parameters: &[u8],
+        known: &ModuleRef,
+    ) -> Result<Module, SandboxError> {
+        let known = Arc::new(ModuleRef {
+            digest: module_digest(component, parameters),
+            ..known.clone()
+        });
+        self.load_as(component, parameters, Identity::Named(known))
+    }
+
+    fn load_as(
+        &self,
+        component: &[u8],
+        parameters: &[u8],
+        identity: Identity,
+    ) -> Result<Module, SandboxError> {
+        let refused = |reason| SandboxError::Refused {
+            module: identity.clone(),
+            reason,
+        };
         let runtime = &self.runtime;
         inspect::inspect(component, parameters, &runtime.limits).map_err(refused)?;
-        let compiled = self.compile(component).map_err(refused)?;
+        let compiled = self.compile(component).map_err(|error| match error {
+            CompileError::Refused(reason) => refused(reason),
+            CompileError::Unavailable(cause) => SandboxError::Compiler {
+                module: identity.clone(),
+                cause,
+            },
+        })?;
         let linked = guest::linker(&runtime.engine)
             .map_err(|e| SandboxError::Engine(e.into()))?
             .instantiate_pre(&compiled)
             .and_then(binding::ModulePre::new)
             .map_err(|e| refused(Refusal::Interface(reason(&e))))?;
-        Module::describe(runtime.clone(), linked, parameters, digest)
+        Module::describe(
+            runtime.clone(),
+            linked,
+            parameters,
+            module_digest(component, parameters),
+            identity,
+        )
     }
 
     /// How often compiled code was found in the cache or had to be made.
@@ -114,14 +172,18 @@ impl Sandbox {
     }
 
     /// Compiles, or finds compiled. The bytes are hostile, so a defect of the compiler is theirs.
-    fn compile(&self, component: &[u8]) -> Result<Component, Refusal> {
+    fn compile(&self, component: &[u8]) -> Result<Component, CompileError> {
         let digest = Digest::of(component);
-        let engine = &self.runtime.engine;
+        let Runtime { engine, limits, .. } = self.runtime.as_ref();
+        let compile = || {
+            let _place = self.places.take();
+            self.compiler.compile(engine, component, limits)
+        };
+        let gave_up = || Refusal::Invalid("the compiler gave up on it".into());
         catch_unwind(AssertUnwindSafe(|| {
-            self.cache.component(engine, component, digest)
+            self.cache.component(engine, digest, compile)
         }))
-        .map_err(|_| Refusal::Invalid("the compiler gave up on it".into()))?
-        .map_err(|e| Refusal::Invalid(reason(&e)))
+        .map_err(|_| CompileError::Refused(gave_up()))?
     }
 }
 

@@ -9,13 +9,14 @@ use serde_json::json;
 
 use super::answer::Exit;
 use super::invocation::Output;
+use super::text::plain;
 use crate::error::{Error, ErrorKind};
 use crate::pipeline::report::TableFailure;
 
 /// Writes the error to stderr and says how the program ends.
 pub(super) fn tell(error: &Error, output: Output) -> Exit {
     write(match output {
-        Output::Text => text(error),
+        Output::Text => plain(&text(error)),
         Output::Json => format!("{}\n", object(error)),
     });
     match error.kind() {
@@ -27,7 +28,7 @@ pub(super) fn tell(error: &Error, output: Output) -> Exit {
 /// Writes the failure of one table. Programs find it in the report.
 pub(super) fn tell_table(failure: &TableFailure, output: Output) {
     if output == Output::Text {
-        write(table(failure));
+        write(plain(&table(failure)));
     }
 }
 

@@ -7,7 +7,22 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::sandbox;
 use crate::watermark::{CursorValue, Watermark, Window};
+
+/// `text` with everything escaped that would do something to a terminal: names come from databases, words from
+/// modules. Lines stay lines.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && sandbox::disturbs_a_terminal(character) {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -47,9 +62,10 @@ impl Paint {
     }
 
     fn with(self, style: Style, text: impl Display) -> String {
+        let text = plain(&text.to_string());
         match self.coloured {
             true => format!("{style}{text}{style:#}"),
-            false => text.to_string(),
+            false => text,
         }
     }
 }
@@ -89,7 +105,9 @@ impl Columns {
     }
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(Row::Cells(cells.into_iter().collect()));
+        let cells = cells.into_iter();
+        let cells = cells.map(|cell| plain(&cell).replace('\n', "\\n"));
+        self.rows.push(Row::Cells(cells.collect()));
     }
 
     /// A line that belongs to the row before.
@@ -246,6 +264,19 @@ mod tests {
             text,
             "  table   rows  note\n  staff     20\n  адрес  9,845  x\n    a note\n"
         );
+    }
+
+    #[test]
+    fn nobodys_name_moves_the_cursor() {
+        let name = "a\u{1b}[2Jb\r\u{202e}c\u{9b}d";
+        let escaped = "a\\u{1b}[2Jb\\r\\u{202e}c\\u{9b}d";
+        assert_eq!(plain(name), escaped);
+        assert_eq!(plain("two\nlines"), "two\nlines");
+        assert_eq!(Paint::new(false).bad(name), escaped);
+        let mut columns = Columns::new(&["table"]);
+        columns.row([format!("{name}\n")]);
+        let text = columns.render(Paint::new(false));
+        assert_eq!(text, format!("  table\n  {escaped}\\n\n"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ const NESTING: &str = "__";
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
+    program: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Environment {
@@ -32,16 +33,27 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
+            program: None,
         }
     }
 }
 
 impl Environment {
-    /// The variables of this process. Those that are not Unicode cannot be settings and are left out.
+    /// The variables of this process, which is one of the program. Those that are not Unicode cannot be
+    /// settings and are left out.
     pub fn of_process() -> Self {
-        std::env::vars_os()
+        let variables: Self = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
+            .collect();
+        Self {
+            program: program(),
+            ..variables
+        }
+    }
+
+    /// The program, where this is one of its processes.
+    pub(super) fn program(&self) -> Option<&Path> {
+        self.program.as_deref()
     }
 
     /// The value of a variable.
@@ -95,6 +107,16 @@ impl Environment {
         absolute("XDG_CACHE_HOME")
             .or_else(|| Some(absolute("HOME")?.join(".cache")))
             .map(|folder| folder.join("tidemill"))
+    }
+}
+
+/// The file that this process runs. On Linux the link to it, which stays when the file is replaced by a newer
+/// one meanwhile.
+fn program() -> Option<PathBuf> {
+    let link = Path::new("/proc/self/exe");
+    match link.exists() {
+        true => Some(link.to_path_buf()),
+        false => std::env::current_exe().ok(),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// The private folder of compiled modules.
     pub cache: PathBuf,
+    /// The program that runs, which compiles modules in processes of their own; `None` outside of it.
+    pub program: Option<PathBuf>,
     /// When `serve` runs, by name.
     pub schedule: BTreeMap<String, Schedule>,
     /// How `serve` behaves.

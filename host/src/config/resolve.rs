@@ -62,6 +62,7 @@ pub(super) fn plan(
         )?,
         limits: resolver.limits(&settings.limits, &top.of("limits"))?,
         cache: resolver.cache(settings, &top)?,
+        program: environment.program().map(Path::to_path_buf),
         schedule: entries(&settings.schedule, &top.of("schedule"), |key, schedule| {
             resolver.schedule(schedule, key)
         })?,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::report::TableFailure;
 use crate::config::Plan;
+use crate::contract::ModuleRef;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::registry::Registry;
 use crate::run::Stage;
@@ -111,7 +112,7 @@ pub(super) async fn load_one(
     let source = source_of(plan, transform.source.as_deref())?;
     let resolved = registry.resolve(&transform.module).await?;
     let stored = registry.fetch(&resolved).await?;
-    let module = compile(sandbox, stored.component, stored.parameters).await?;
+    let module = compile(sandbox, stored.component, stored.parameters, resolved).await?;
     let makes = &module.description().output.table;
     if makes != table {
         let (module, makes) = (module.reference().to_string(), makes.clone());
@@ -129,9 +130,11 @@ pub(super) async fn compile(
     sandbox: &Arc<Sandbox>,
     component: bytes::Bytes,
     parameters: bytes::Bytes,
+    known: ModuleRef,
 ) -> Result<Module> {
     let sandbox = sandbox.clone();
-    let module = tokio::task::spawn_blocking(move || sandbox.load(&component, &parameters))
+    let load = move || sandbox.load_known(&component, &parameters, &known);
+    let module = tokio::task::spawn_blocking(load)
         .await
         .map_err(ModuleError::Lost)??;
     Ok(module)

@@ -171,8 +171,13 @@ impl Verification<'_> {
             return Ok(module.clone());
         }
         let stored = self.registry.fetch(&recorded.module).await?;
-        let module =
-            super::modules::compile(self.sandbox, stored.component, stored.parameters).await?;
+        let module = super::modules::compile(
+            self.sandbox,
+            stored.component,
+            stored.parameters,
+            recorded.module.clone(),
+        )
+        .await?;
         self.loaded.insert(recorded.module.digest, module.clone());
         Ok(module)
     }

@@ -17,8 +17,9 @@ use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::engine;
-use super::error::SandboxError;
+use super::compile::CompileError;
+use super::error::{Refusal, SandboxError};
+use super::{engine, reason};
 use crate::digest::Digest;
 
 /// The first bytes of an entry: what it is and in which layout.
@@ -78,16 +79,16 @@ impl Cache {
         }
     }
 
-    /// The compiled form of `component`, whose digest is `digest`.
+    /// The compiled form of the component whose digest is `digest`; `compile` makes it where it is not there.
     ///
     /// # Errors
-    /// What the compiler says of the component. A cache that cannot be written costs time, not the run.
+    /// Those of `compile`. A cache that cannot be written costs time, not the run.
     pub(super) fn component(
         &self,
         engine: &Engine,
-        component: &[u8],
         digest: Digest,
-    ) -> wasmtime::Result<Component> {
+        compile: impl FnOnce() -> Result<Vec<u8>, CompileError>,
+    ) -> Result<Component, CompileError> {
         let path = self.path(digest);
         let counter = match fs::read(&path) {
             Ok(entry) => match self.load(engine, &entry, digest) {
@@ -99,9 +100,11 @@ impl Cache {
             },
             Err(_) => &self.compiled,
         };
-        let compiled = Component::from_binary(engine, component)?;
+        let code = compile()?;
+        let compiled = trust(engine, &code)
+            .map_err(|e| CompileError::Refused(Refusal::Invalid(reason(&e))))?;
         counter.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.store(&path, &compiled.serialize()?, digest) {
+        if let Err(error) = self.store(&path, &code, digest) {
             tracing::warn!(%error, "compiled module is not kept");
         }
         Ok(compiled)
@@ -121,18 +124,12 @@ impl Cache {
         header
     }
 
-    #[allow(unsafe_code)]
     fn load(&self, engine: &Engine, entry: &[u8], digest: Digest) -> Option<Component> {
         let (header, code) = entry.split_at_checked(HEADER_BYTES)?;
         if header != self.header(digest, code) {
             return None;
         }
-        // SAFETY: `deserialize` must only see what `Component::serialize` of a compatible engine gave.
-        // The entry lies in a folder that only this user can write (`private_folder`), it was written by
-        // `store` from `serialize`, every byte of it is covered by the digest in the header, and the
-        // header names this engine's fingerprint and this component. `code` is our own copy in memory,
-        // so it cannot change after the check.
-        unsafe { Component::deserialize(engine, code) }.ok()
+        trust(engine, code).ok()
     }
 
     /// Writes beside and renames, so that a reader sees a whole entry or none, and of two hosts that
@@ -146,6 +143,18 @@ impl Cache {
         let file = file.persist(path)?;
         sweep_drafts(&self.folder, file.metadata()?.modified()?)
     }
+}
+
+/// Makes compiled code ready to run.
+#[allow(unsafe_code)]
+fn trust(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `deserialize` must only see what `precompile_component` of a compatible engine gave; it checks
+    // version and settings itself. `code` is one of two things. Fresh from `Compiler::compile`: made in this
+    // process, or by a process of this very program that nobody but we talked to. Or an entry of the cache:
+    // it lies in a folder that only this user can write (`private_folder`), it was written by `store` from
+    // the same, every byte of it is covered by the digest in the header, and the header names this engine's
+    // fingerprint and this component. `code` is our own copy in memory, so it cannot change after the check.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 /// Removes entries that were never finished, a day and more before `now`: of a program that was killed. To write one

@@ -16,9 +16,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::read_record_batch;
-use arrow::ipc::{Message, MessageHeader, root_as_message};
+use arrow::ipc::{Message, MessageHeader, root_as_message_with_opts};
+use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 
-use super::error::{Breach, Stream};
+use super::error::{BYTES, Breach, ROWS, Stream};
 use super::text::printable;
 use super::values;
 
@@ -30,6 +31,15 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const ALIGNMENT: usize = 8;
 /// How much of a decoder's message goes into an error.
 const REASON_BYTES: usize = 300;
+/// What the head of a message may be once everything is written out that it refers to. References may
+/// name the same place again and again, so that a schema of a kilobyte can stand for gigabytes of names.
+/// The head of 2 000 columns has half a megabyte.
+const HEAD: VerifierOptions = VerifierOptions {
+    max_depth: 64,
+    max_tables: 100_000,
+    max_apparent_size: 16 << 20,
+    ignore_missing_null_terminator: false,
+};
 
 /// How much the session may still give.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +62,7 @@ impl Budget {
 
     pub(super) fn take_rows(&mut self, rows: u64) -> Result<(), Breach> {
         self.rows_left = self.rows_left.checked_sub(rows).ok_or(Breach::TooMuch {
-            what: "rows of output",
+            what: ROWS,
             limit: self.rows,
         })?;
         Ok(())
@@ -60,7 +70,7 @@ impl Budget {
 
     fn take_bytes(&mut self, bytes: u64) -> Result<(), Breach> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(Breach::TooMuch {
-            what: "bytes of output",
+            what: BYTES,
             limit: self.bytes,
         })?;
         Ok(())
@@ -187,6 +197,23 @@ fn calmly<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, String
     }
 }
 
+/// The head of a message, verified.
+fn message(head: &[u8]) -> Result<Message<'_>, String> {
+    root_as_message_with_opts(&HEAD, head).map_err(|error| match error {
+        InvalidFlatbuffer::ApparentSizeTooLarge | InvalidFlatbuffer::TooManyTables => {
+            "the head of a message stands for more than there may be".to_owned()
+        }
+        InvalidFlatbuffer::DepthLimitReached => {
+            "the head of a message is nested too deeply".to_owned()
+        }
+        error => {
+            // What follows the first line is the path to the fault through the tables of the format.
+            let told = error.to_string();
+            told.lines().next().unwrap_or_default().to_owned()
+        }
+    })
+}
+
 /// The bytes as a buffer whose messages begin at aligned addresses; moved, not copied, when they do.
 fn aligned(bytes: Vec<u8>) -> Buffer {
     if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
@@ -245,7 +272,7 @@ impl Frame {
         if head.is_empty() {
             return Ok((Kind::End, 0, 0));
         }
-        let message = root_as_message(head).map_err(|e| e.to_string())?;
+        let message = message(head)?;
         let body_bytes = usize::try_from(message.bodyLength())
             .ok()
             .filter(|length| length.is_multiple_of(ALIGNMENT))
@@ -255,7 +282,7 @@ impl Frame {
     }
 
     fn schema(&self) -> Result<Schema, String> {
-        let message = root_as_message(&self.head).map_err(|e| e.to_string())?;
+        let message = message(&self.head)?;
         let schema = message
             .header_as_schema()
             .ok_or("a schema message is empty")?;
@@ -264,7 +291,7 @@ impl Frame {
 
     /// The rows, every value checked by Arrow.
     fn batch(&self, schema: &SchemaRef) -> Result<RecordBatch, String> {
-        let message = root_as_message(&self.head).map_err(|e| e.to_string())?;
+        let message = message(&self.head)?;
         let batch = message
             .header_as_record_batch()
             .ok_or("a batch message is empty")?;

@@ -4,9 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::contract::ModuleRef;
+use crate::contract::{Description, ModuleRef};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
+
+/// What [`Breach::TooMuch`] calls the rows of a session: the project file has a limit for them.
+pub(super) const ROWS: &str = "rows of output";
+/// And the bytes.
+pub(super) const BYTES: &str = "bytes of output";
 
 /// Where in its life a module was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,14 +61,29 @@ impl fmt::Display for Identity {
     }
 }
 
+impl Identity {
+    /// The description, when it says the name and the version that are known.
+    pub(super) fn agrees(&self, said: Description) -> Result<Description, String> {
+        match self {
+            Self::Named(known) if (&known.name, &known.version) != (&said.name, &said.version) => {
+                Err(format!(
+                    "it calls itself {}@{}, and is kept as {}@{}",
+                    said.name, said.version, known.name, known.version
+                ))
+            }
+            _ => Ok(said),
+        }
+    }
+}
+
 /// An error of the sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The bytes are no module for this host. Nothing of it has run.
-    #[error("the component ({}) is refused", digest.short())]
+    #[error("module {module} is refused")]
     Refused {
-        /// Of component and parameters.
-        digest: Digest,
+        /// Which module.
+        module: Identity,
         /// Why.
         #[source]
         reason: Refusal,
@@ -110,6 +130,15 @@ pub enum SandboxError {
         #[source]
         cause: Option<std::io::Error>,
     },
+    /// The process that compiles modules cannot be run.
+    #[error("module {module} cannot be compiled: its process does not run")]
+    Compiler {
+        /// Which module.
+        module: Identity,
+        /// The system's error.
+        #[source]
+        cause: std::io::Error,
+    },
     /// The engine does not work on this machine.
     #[error("the WebAssembly engine cannot be set up")]
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -119,9 +148,9 @@ pub enum SandboxError {
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// Too many bytes.
-    #[error("its {what} has {bytes} bytes, more than the limit of {limit}")]
+    #[error("its {what} {bytes} bytes, more than the limit of {limit}")]
     Size {
-        /// "component" or "parameters".
+        /// "component has" or "parameters have".
         what: &'static str,
         /// How many.
         bytes: usize,
@@ -134,6 +163,20 @@ pub enum Refusal {
     /// Not WebAssembly, or an invalid component.
     #[error("it is not a valid WebAssembly component: {0}")]
     Invalid(String),
+    /// Compiling it takes too much.
+    #[error("compiling it takes more than {limit}")]
+    Compiling {
+        /// "60s of processor time", "1.0 GiB of memory".
+        limit: String,
+    },
+    /// It is put together from too many parts.
+    #[error("it makes {found} instances of components; a module may make {limit}")]
+    Composed {
+        /// How many stand in it. One may stand for many: an instance may make others.
+        found: usize,
+        /// How many may stand in it.
+        limit: usize,
+    },
     /// It asks for something that the contract does not offer.
     #[error("it imports `{0}`; a module may import nothing but `{log}`", log = super::LOG)]
     Import(String),
@@ -157,6 +200,9 @@ pub enum Breach {
     /// It stopped itself.
     #[error("it trapped: {0}")]
     Trap(String),
+    /// What it passed cannot be taken: a pointer outside of its memory, text that is no UTF-8.
+    #[error("it breaks the contract: {0}")]
+    Contract(String),
     /// It took too long.
     #[error("it ran longer than {}", humantime::format_duration(*.limit))]
     Time {
@@ -274,7 +320,7 @@ impl Classify for SandboxError {
             Self::Refused { .. } | Self::Stopped { .. } | Self::Failure { .. } => ErrorKind::Module,
             Self::Misuse { .. } => ErrorKind::Bug,
             Self::Cache { .. } => ErrorKind::Config,
-            Self::Engine(_) => ErrorKind::Unavailable,
+            Self::Engine(_) | Self::Compiler { .. } => ErrorKind::Unavailable,
         }
     }
 
@@ -289,6 +335,9 @@ impl Classify for SandboxError {
             Self::Cache { .. } => {
                 "use a folder that only you may write, or delete it: it is filled again"
             }
+            Self::Compiler { .. } => {
+                "check that this user may start processes, and that there is memory for one more"
+            }
             Self::Engine(_) => "check that this machine allows executable memory",
         };
         Some(hint.into())
@@ -298,9 +347,13 @@ impl Classify for SandboxError {
 impl Refusal {
     fn hint(&self) -> &'static str {
         match self {
-            Self::Size { .. } => "make it smaller, or raise the limit in the project file",
+            Self::Size { .. } => "make it smaller",
+            Self::Compiling { .. } => {
+                "promote another version; code that compiles this slowly is not written by a person"
+            }
+            Self::Composed { .. } => "put it together as one component",
             Self::CoreModule | Self::Invalid(_) | Self::NoTransform | Self::Interface(_) => {
-                "build it with `tidemill module build`"
+                "build it as a component with the SDK of this version of tidemill"
             }
             Self::Import(_) => {
                 "remove what needs it: a transform has no clock, no files and no network"
@@ -313,8 +366,20 @@ impl Refusal {
 impl Breach {
     fn hint(&self) -> &'static str {
         match self {
-            Self::Time { .. } | Self::Fuel { .. } | Self::Memory { .. } | Self::TooMuch { .. } => {
-                "raise the limit in the project file if the module is honest, or promote another version"
+            Self::Time { .. } => {
+                "raise limits.time in the project file if the module is honest, or promote another version"
+            }
+            Self::Memory { .. } => {
+                "raise limits.memory in the project file if the module is honest, or promote another version"
+            }
+            Self::TooMuch { what, .. } if *what == ROWS => {
+                "raise limits.output_rows in the project file if the module is honest, or promote another version"
+            }
+            Self::TooMuch { what, .. } if *what == BYTES => {
+                "raise limits.output in the project file if the module is honest, or promote another version"
+            }
+            Self::Fuel { .. } | Self::TooMuch { .. } => {
+                "make the module give less, or promote the version before it; the table catches up on the next run"
             }
             _ => {
                 "fix the module, or promote the version before it; the table catches up on the next run"

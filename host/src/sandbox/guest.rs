@@ -17,7 +17,7 @@ use super::text::{is_kebab, printable};
 const MOST_INSTANCES: usize = 64;
 /// Linear memories of a component.
 const MOST_MEMORIES: usize = 8;
-/// Tables of a component, and the functions in each: an SQL engine has about 50 000.
+/// Tables of a component, and the functions in all of them: an SQL engine has about 50 000.
 const MOST_TABLES: usize = 16;
 const MOST_TABLE_ELEMENTS: usize = 1_000_000;
 /// The longest log line; what is beyond is cut.
@@ -34,6 +34,7 @@ pub(super) struct Guest {
     limits: Arc<Limits>,
     memory_bytes: usize,
     peak_memory_bytes: usize,
+    table_elements: usize,
     lines_left: u32,
     line_bytes_left: usize,
 }
@@ -44,6 +45,7 @@ impl Guest {
             identity,
             memory_bytes: 0,
             peak_memory_bytes: 0,
+            table_elements: 0,
             lines_left: limits.log_lines,
             line_bytes_left: limits.log_bytes,
             limits,
@@ -77,6 +79,11 @@ impl Guest {
 #[error("the memory limit is reached")]
 struct OverMemory;
 
+/// As [`OverMemory`], for tables.
+#[derive(Debug, thiserror::Error)]
+#[error("the limit of table elements is reached")]
+struct OverTables;
+
 impl ResourceLimiter for Guest {
     /// Refusing stops the guest. Letting the growth fail instead was rejected: the allocator of the guest
     /// would abort, and its trap would not say that memory was the reason.
@@ -102,11 +109,21 @@ impl ResourceLimiter for Guest {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= MOST_TABLE_ELEMENTS)
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self
+            .table_elements
+            .saturating_add(desired.saturating_sub(current));
+        if total > MOST_TABLE_ELEMENTS {
+            return Err(OverTables.into());
+        }
+        self.table_elements = total;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -260,6 +277,12 @@ impl Watch {
                 limit_bytes: self.limits.memory_bytes,
             };
         }
+        if error.downcast_ref::<OverTables>().is_some() {
+            return Breach::TooMuch {
+                what: "table elements",
+                limit: MOST_TABLE_ELEMENTS as u64,
+            };
+        }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => Breach::Time {
                 limit: if allowed < self.limits.call_time {
@@ -285,7 +308,7 @@ impl Watch {
                 limit: self.limits.step_bytes as u64,
             };
         }
-        Breach::Trap(printable(words, MESSAGE_BYTES))
+        Breach::Contract(printable(words, MESSAGE_BYTES))
     }
 }
 

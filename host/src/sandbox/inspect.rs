@@ -1,23 +1,35 @@
-//! What can be said of a component before it is compiled: its size, its imports and its contract.
+//! What can be said of a component before it is compiled: its size, its parts, its imports and its contract.
 //!
 //! Only the outermost names are read here. That the bytes are a valid component and that its interfaces
 //! have the contract's types is checked by the engine when it compiles and links them.
 
 use semver::Version;
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentInstance, Encoding, Parser, Payload};
 
 use super::error::Refusal;
 use super::limits::Limits;
 use super::text::printable;
 
+/// What WebAssembly begins with.
+const MARK: &[u8] = b"\0asm";
 /// How much of a guest's name or of a parser's message goes into an error.
 const QUOTED_BYTES: usize = 200;
+/// How often a component may make an instance of a component within it. A toolchain does it once for each
+/// interface. The compiler writes every instance out, and each may make others: with sixteen such places
+/// there are at most some 250, with sixty a billion.
+const MOST_INSTANCES: usize = 16;
 
 /// Refuses what this host cannot or will not run.
 pub(super) fn inspect(component: &[u8], parameters: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    sized("component", component, limits.component_bytes)?;
-    sized("parameters", parameters, limits.parameters_bytes)?;
+    sized("component has", component, limits.component_bytes)?;
+    sized("parameters have", parameters, limits.parameters_bytes)?;
     let outline = Outline::read(component)?;
+    if outline.instances > MOST_INSTANCES {
+        return Err(Refusal::Composed {
+            found: outline.instances,
+            limit: MOST_INSTANCES,
+        });
+    }
     // The version first: of a component for another contract, every import looks forbidden.
     outline.speaks_our_contract()?;
     outline.imports.iter().try_for_each(|name| granted(name))
@@ -34,9 +46,10 @@ fn sized(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The names at the outermost level of a component.
+/// The names at the outermost level of a component, and what it is put together from at every level.
 #[derive(Default)]
 struct Outline {
+    instances: usize,
     imports: Vec<String>,
     exports: Vec<String>,
 }
@@ -46,6 +59,11 @@ impl Outline {
         let invalid = |e: wasmparser::BinaryReaderError| {
             Refusal::Invalid(printable(&e.to_string(), QUOTED_BYTES))
         };
+        if !component.starts_with(MARK) {
+            return Err(Refusal::Invalid(
+                "it does not begin like WebAssembly".into(),
+            ));
+        }
         let mut outline = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(component) {
@@ -56,6 +74,13 @@ impl Outline {
                 } if depth == 0 => return Err(Refusal::CoreModule),
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentInstanceSection(instances) => {
+                    for instance in instances {
+                        let instance = instance.map_err(invalid)?;
+                        let makes = matches!(instance, ComponentInstance::Instantiate { .. });
+                        outline.instances += usize::from(makes);
+                    }
+                }
                 Payload::ComponentImportSection(imports) if depth == 0 => {
                     for import in imports {
                         outline

@@ -23,6 +23,12 @@ use super::error::{Breach, Stream};
 const FIRST_REVIEW_KEYS: u64 = 65_536;
 /// What a hash set takes per key; a bitmap that takes more is turned into one.
 const HASHED_BYTES: u64 = 32;
+/// Keys that are widened at a time: a batch may have a hundred million rows of one byte.
+const SLICE_ROWS: usize = 65_536;
+/// The most that one more key can cost in a bitmap: a container of its own, and its place.
+const SCATTERED_BYTES: u64 = CONTAINER_BYTES + 16;
+/// How many keys come at least between two looks at the size of a bitmap that nears the ceiling.
+const LEAST_REVIEW_KEYS: u64 = 1_000_000;
 /// What a bitmap spends on each of its containers besides their content.
 const CONTAINER_BYTES: u64 = 64;
 
@@ -73,6 +79,19 @@ impl Keys {
         if self.columns.is_empty() {
             return Ok(());
         }
+        for from in (0..batch.num_rows()).step_by(SLICE_ROWS) {
+            let rows = SLICE_ROWS.min(batch.num_rows() - from);
+            self.note_slice(stream, before + from as u64, &batch.slice(from, rows))?;
+        }
+        Ok(())
+    }
+
+    fn note_slice(
+        &mut self,
+        stream: Stream,
+        before: u64,
+        batch: &RecordBatch,
+    ) -> Result<(), Breach> {
         let keys = self.keys(batch).map_err(|e| Breach::Stream {
             stream,
             reason: e.to_string(),
@@ -96,10 +115,13 @@ impl Keys {
                 before,
             });
         }
-        if self.made.remembered() + self.gone.remembered() > self.ceiling {
+        let ceiling = self.ceiling as u64;
+        let room = ceiling.saturating_mul(HASHED_BYTES);
+        let keys = self.made.hashed() + self.gone.hashed();
+        if keys > ceiling || self.made.bitmap_bytes(room) + self.gone.bitmap_bytes(room) > room {
             return Err(Breach::TooMuch {
                 what: "keys that must be remembered one by one",
-                limit: self.ceiling as u64,
+                limit: ceiling,
             });
         }
         Ok(())
@@ -177,6 +199,8 @@ enum Seen {
         keys: RoaringTreemap,
         count: u64,
         review_at: u64,
+        /// Its size when it was last looked at, and how many keys it had.
+        seen: (u64, u64),
     },
     Hashed(HashSet<u128>),
 }
@@ -188,6 +212,7 @@ impl Seen {
                 keys: RoaringTreemap::new(),
                 count: 0,
                 review_at: FIRST_REVIEW_KEYS,
+                seen: (0, 0),
             }
         } else {
             Self::Hashed(HashSet::new())
@@ -209,6 +234,7 @@ impl Seen {
                 keys,
                 count,
                 review_at,
+                ..
             } => {
                 let is_new = u64::try_from(key).is_ok_and(|key| keys.insert(key));
                 *count += u64::from(is_new);
@@ -224,11 +250,28 @@ impl Seen {
     }
 
     /// How many keys are held one by one.
-    fn remembered(&self) -> usize {
+    fn hashed(&self) -> u64 {
         match self {
             Self::Bits { .. } => 0,
-            Self::Hashed(keys) => keys.len(),
+            Self::Hashed(keys) => keys.len() as u64,
         }
+    }
+
+    /// The most that a bitmap may take. It is looked at only when it could have reached `room`.
+    fn bitmap_bytes(&mut self, room: u64) -> u64 {
+        let Self::Bits {
+            keys, count, seen, ..
+        } = self
+        else {
+            return 0;
+        };
+        let since = *count - seen.1;
+        let most = seen.0 + since * SCATTERED_BYTES;
+        if most <= room || since < LEAST_REVIEW_KEYS {
+            return seen.0;
+        }
+        *seen = (bitmap_bytes(keys), *count);
+        seen.0
     }
 }
 
@@ -325,6 +368,22 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().ends_with("in its rows"), "{error}");
+    }
+
+    #[test]
+    fn a_bitmap_takes_no_more_than_the_ceiling_allows_to_single_keys() {
+        // Eight neighbours each, far apart: worth a bitmap, and without an end.
+        let batch = numbers((0..2_000_000).map(|n| (n / 8) * (1 << 20) + n % 8));
+        let mut keys = keys_of(&batch, 100_000);
+        let error = keys.note(Stream::Rows, 0, &batch).expect_err("too many");
+        assert!(matches!(keys.made, Seen::Bits { .. }));
+        assert!(
+            error.to_string().contains("more than 100000 keys"),
+            "{error}"
+        );
+        let dense = numbers(0..2_000_000);
+        let mut keys = keys_of(&dense, 100_000);
+        keys.note(Stream::Rows, 0, &dense).expect("a bit each");
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub struct Limits {
     pub component_bytes: usize,
     /// The size of the parameters. 1 MiB: the text of a query or a table of codes.
     pub parameters_bytes: usize,
+    /// The processor time of compiling. 60 s: a guest with Arrow kernels takes one or two, an SQL engine
+    /// twenty.
+    pub compile_time: Duration,
+    /// The memory of compiling. 1 GiB.
+    pub compile_memory_bytes: usize,
     /// All linear memories of a session together. 1 GiB: a lookup of a few million rows fits; four
     /// sessions at once fit the smallest machine that also holds a warehouse.
     pub memory_bytes: usize,
@@ -35,8 +40,12 @@ pub struct Limits {
     pub output_rows: u64,
     /// Bytes of rows and retractions of a session. 64 GiB.
     pub output_bytes: u64,
+    /// Bytes of the rejects of a session, which are kept in memory until it ends. 256 MiB: more than a
+    /// million of them.
+    pub reject_bytes: usize,
     /// Keys that must be remembered one by one to see that none comes twice. Integers are remembered
-    /// in a bitmap, others by 16 bytes each; 32 million of the latter take about 1 GiB.
+    /// in a bitmap, others by 16 bytes each; 32 million of the latter take about 1 GiB, and a bitmap may
+    /// take no more.
     pub remembered_keys: usize,
     /// Log lines of a session. 1 000: enough to see what is wrong, too few to fill a log.
     pub log_lines: u32,
@@ -58,6 +67,8 @@ impl Default for Limits {
         Self {
             component_bytes: 32 * MIB,
             parameters_bytes: MIB,
+            compile_time: Duration::from_secs(60),
+            compile_memory_bytes: 1024 * MIB,
             memory_bytes: 1024 * MIB,
             call_time: Duration::from_secs(60),
             session_time: Duration::from_secs(14 * 60),
@@ -65,6 +76,7 @@ impl Default for Limits {
             step_bytes: 256 * MIB,
             output_rows: 200_000_000,
             output_bytes: 64 * 1024 * MIB as u64,
+            reject_bytes: 256 * MIB,
             remembered_keys: 32_000_000,
             log_lines: 1_000,
             log_bytes: 256 * KIB,

@@ -47,13 +47,14 @@ impl Module {
         compiled: binding::ModulePre<Guest>,
         parameters: &[u8],
         digest: Digest,
+        identity: Identity,
     ) -> Result<Self, SandboxError> {
-        let unnamed = Identity::Unnamed(digest);
-        let mut instance = Instance::start(&runtime, &compiled, unnamed, Phase::Describe)?;
+        let mut instance = Instance::start(&runtime, &compiled, identity.clone(), Phase::Describe)?;
         let said = instance.call(Phase::Describe, |exports, store| {
             exports.call_describe(store, parameters)
         })?;
         let description = describe::check(said)
+            .and_then(|description| identity.agrees(description))
             .map_err(|reason| instance.stopped(Phase::Describe, Breach::Description(reason)))?;
         let reference = Arc::new(ModuleRef {
             name: description.name.clone(),

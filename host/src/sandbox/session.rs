@@ -16,6 +16,8 @@ use super::text::{is_kebab, printable};
 
 /// How much of the message of a reject is kept.
 const MESSAGE_BYTES: usize = 1024;
+/// What a reject takes besides its texts: its place, and two blocks of memory.
+const REJECT_BYTES: usize = size_of::<Reject>() + 32;
 
 /// A row of an input that the module refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub struct Session {
     retractions: ChunkReader,
     keys: Keys,
     budget: Budget,
+    reject_bytes_left: usize,
     chunks: u64,
 }
 
@@ -122,6 +125,7 @@ impl Session {
             keys: Keys::new(&output.schema, &output.primary_key, limits.remembered_keys)
                 .map_err(misuse)?,
             budget: Budget::new(limits.output_rows, limits.output_bytes),
+            reject_bytes_left: limits.reject_bytes,
             chunks: 0,
             module: module.clone(),
         })
@@ -349,11 +353,26 @@ impl Session {
 
     fn check_rejects(&mut self, rejects: Vec<types::Reject>) -> Result<Vec<Reject>, Breach> {
         self.budget.take_rows(rejects.len() as u64)?;
-        let check = |(number, reject)| {
-            self.check_reject(reject)
-                .map_err(|reason| Breach::Reject { number, reason })
-        };
-        rejects.into_iter().enumerate().map(check).collect()
+        let mut checked = Vec::with_capacity(rejects.len());
+        for (number, reject) in rejects.into_iter().enumerate() {
+            let reject = self
+                .check_reject(reject)
+                .map_err(|reason| Breach::Reject { number, reason })?;
+            self.keep(&reject)?;
+            checked.push(reject);
+        }
+        Ok(checked)
+    }
+
+    /// Makes room for a reject: they stay in memory until the session has ended.
+    fn keep(&mut self, reject: &Reject) -> Result<(), Breach> {
+        let bytes = REJECT_BYTES + reject.code.len() + reject.message.len();
+        let left = self.reject_bytes_left.checked_sub(bytes);
+        self.reject_bytes_left = left.ok_or(Breach::TooMuch {
+            what: "bytes of rejects",
+            limit: self.module.limits().reject_bytes as u64,
+        })?;
+        Ok(())
     }
 
     /// Translates the place of a reject from chunk and row to the row of the input.

@@ -1,7 +1,8 @@
-//! The sandbox against guests that follow a script, honest and hostile.
+//! The sandbox against guests that follow a script. What hostile ones are told is in `tests/sandbox`.
 
+mod flood;
 mod honest;
-mod hostile;
+mod mutations;
 mod scripted;
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 pub(super) fn printable(text: &str, bytes: usize) -> String {
     let mut out = String::with_capacity(text.len().min(bytes));
     for character in text.chars() {
-        let escaped = character.is_control() || is_direction(character);
+        let escaped = disturbs_a_terminal(character);
         let width = if escaped { 8 } else { character.len_utf8() };
         if out.len() + width > bytes {
             out.push('…');
@@ -17,6 +17,11 @@ pub(super) fn printable(text: &str, bytes: usize) -> String {
         }
     }
     out
+}
+
+/// Characters that do something to a terminal, or to how it shows what follows them.
+pub(crate) fn disturbs_a_terminal(character: char) -> bool {
+    character.is_control() || is_direction(character)
 }
 
 /// Characters that reorder what follows them on a terminal, or hide it.

@@ -73,6 +73,8 @@ pub(super) struct Script {
     pub(super) retract: Act,
     pub(super) end: Act,
     pub(super) finish: Act,
+    /// What the allocator does: the host asks it for room for what it passes.
+    pub(super) realloc: String,
     /// More of the core module: memories, start functions.
     pub(super) extra: &'static str,
 }
@@ -102,6 +104,7 @@ impl Default for Script {
             retract: empty.clone(),
             end: empty.clone(),
             finish: empty,
+            realloc: pointer(INCOMING),
             extra: "",
         }
     }
@@ -168,17 +171,6 @@ impl Script {
         rest.split_once(';').expect("it ends").0
     }
 
-    /// The component of a guest that also uses the import `field` of `interface`.
-    pub(super) fn component_with_import(
-        &self,
-        interface: &str,
-        field: &str,
-        signature: &str,
-    ) -> Vec<u8> {
-        let import = format!("(module (import \"{interface}\" \"{field}\" (func {signature}))");
-        self.encode(&self.text().replacen("(module", &import, 1))
-    }
-
     fn text(&self) -> String {
         let version = self.contract_version();
         let transform = format!("tidemill:transform/transform@{version}");
@@ -214,7 +206,7 @@ impl Script {
   (import "[export]{transform}" "[resource-new]session" (func $new (param i32) (result i32)))
   (memory (export "memory") {PAGES})
   (global $pushes (mut i32) (i32.const 0))
-  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const {INCOMING}))
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
   (func (export "{transform}#describe") (param i32 i32) (result i32) {describe})
   (func (export "{transform}#[static]session.open") (param i64 i64 i32 i32) (result i32) {open})
   (func (export "{transform}#[method]session.push") (param i32 i32 i32 i32) (result i32)
@@ -226,6 +218,7 @@ impl Script {
   (data (i32.const {DATA}) "{data}")
   {extra})"#,
             data = image.text(),
+            realloc = self.realloc,
             extra = self.extra,
         )
     }
