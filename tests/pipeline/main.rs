@@ -14,6 +14,7 @@ mod changes;
 mod cursor;
 mod days;
 mod demo;
+mod hostile;
 mod hosts;
 mod kills;
 mod modules;

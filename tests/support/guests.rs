@@ -52,6 +52,20 @@ pub fn all(warehouse: &str) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
+/// The component in `tests/guests/hostile`.
+///
+/// # Errors
+/// When it is not built; the message says what to run.
+pub fn hostile() -> Result<Vec<u8>> {
+    let test = std::env::current_exe().context("this test does not know where it is")?;
+    let file = test
+        .ancestors()
+        .map(|folder| folder.join("test-guests").join("hostile.wasm"))
+        .find(|file| file.is_file())
+        .context("the hostile module is not built as a component: run `cargo x guests`")?;
+    std::fs::read(&file).with_context(|| file.display().to_string())
+}
+
 /// The files of a folder of cases; none where there is no such folder.
 fn cases(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {

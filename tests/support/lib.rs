@@ -18,6 +18,7 @@ pub mod oracle;
 pub mod points;
 pub mod postgres;
 pub mod project;
+pub mod puppet;
 pub mod siege;
 pub mod star;
 #[cfg(target_os = "linux")]

@@ -135,8 +135,10 @@ fn clippy_guests(workspace: &Workspace) -> Result<()> {
     let mut arguments = vec!["clippy", "--locked", "--lib"];
     // The profile that the guests are built with, so that proc macros and build scripts are there already.
     arguments.extend(["--profile", "guest", "--target", "wasm32-unknown-unknown"]);
-    for name in workspace.members_below("guest-transforms") {
-        arguments.extend(["--package", name]);
+    for folder in ["guest-transforms", "tests/guests"] {
+        for name in workspace.members_below(folder) {
+            arguments.extend(["--package", name]);
+        }
     }
     arguments.extend(["--", "-Dwarnings"]);
     workspace.cargo(&arguments)

@@ -1,9 +1,10 @@
-//! `cargo x guests`: every module under `guest-transforms/` as a component.
+//! `cargo x guests`: every module under `guest-transforms/` as a component, and those under `tests/guests/`.
 //!
-//! Cargo builds all guests in one call, `wit-component` makes components of them in this process, and they
-//! end as `target/guests/NAME.wasm` beside an `index.json` that names them. What is a guest is asked from the
-//! workspace: a member below `guest-transforms/` that builds a `cdylib`. The same source gives the same bytes
-//! on every machine and in every folder, for a module's digest stands for its code.
+//! Cargo builds all guests of a folder in one call, `wit-component` makes components of them in this process, and
+//! they end as `target/guests/NAME.wasm` beside an `index.json` that names them; those of the tests in a folder of
+//! their own, because the program embeds everything in the first. What is a guest is asked from the workspace: a
+//! member below the folder that builds a `cdylib`. The same source gives the same bytes on every machine and in every
+//! folder, for a module's digest stands for its code.
 //!
 //! The profile `guest` in the root `Cargo.toml` was chosen by measuring the eleven modules of totesys on two busy
 //! cores: a build from nothing in seconds of CPU, all components together, and rows of `fact-sales-order` through a
@@ -43,6 +44,12 @@ const IMPORTS: [&str; 2] = [
 /// What it must export.
 const EXPORT: &str = "tidemill:transform/transform@1.0.0";
 
+/// Folders of sources, each with the folder of the target folder in which the components end.
+const FOLDERS: [(&str, &str); 2] = [
+    ("guest-transforms", "guests"),
+    ("tests/guests", "test-guests"),
+];
+
 /// A member of the workspace that is a module.
 struct Guest {
     name: String,
@@ -54,17 +61,24 @@ pub(crate) fn run() -> Result<()> {
     let metadata = metadata()?;
     let root = path(&metadata, "workspace_root")?;
     let target = path(&metadata, "target_directory")?;
-    let guests = guests(&metadata, &root)?;
-    ensure!(
-        !guests.is_empty(),
-        "no member under guest-transforms/ builds a cdylib"
-    );
     add_target()?;
-    let modules = build(&root, &guests)?;
-    let folder = target.join("guests");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (sources, folder) in FOLDERS {
+        let guests = guests(&metadata, &root.join(sources))?;
+        ensure!(
+            !guests.is_empty(),
+            "no member under {sources}/ builds a cdylib"
+        );
+        make(&root, &guests, &target.join(folder))?;
+    }
+    Ok(())
+}
+
+/// Builds guests and writes their components and their index.
+fn make(root: &Path, guests: &[Guest], folder: &Path) -> Result<()> {
+    let modules = build(root, guests)?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut index = Vec::new();
-    for guest in &guests {
+    for guest in guests {
         let module = modules
             .get(&guest.name)
             .with_context(|| format!("cargo built no module for {}", guest.name))?;
@@ -80,7 +94,7 @@ pub(crate) fn run() -> Result<()> {
             "bytes": component.len(),
         }));
     }
-    remove_strangers(&folder, &guests)?;
+    remove_strangers(folder, guests)?;
     let mut text = serde_json::to_string_pretty(&index)?;
     text.push('\n');
     write_if_changed(&folder.join("index.json"), text.as_bytes())
@@ -96,8 +110,8 @@ fn metadata() -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("cargo metadata gave no JSON")
 }
 
-fn guests(metadata: &Value, root: &Path) -> Result<Vec<Guest>> {
-    let folder = root.join("guest-transforms");
+/// The guests whose sources are below `folder`.
+fn guests(metadata: &Value, folder: &Path) -> Result<Vec<Guest>> {
     let packages = metadata
         .get("packages")
         .and_then(Value::as_array)
@@ -113,7 +127,7 @@ fn guests(metadata: &Value, root: &Path) -> Result<Vec<Guest>> {
         let builds_cdylib = items(package, "targets")
             .flat_map(|target| items(target, "crate_types"))
             .any(|crate_type| crate_type == "cdylib");
-        if builds_cdylib && Path::new(text("manifest_path")?).starts_with(&folder) {
+        if builds_cdylib && Path::new(text("manifest_path")?).starts_with(folder) {
             guests.push(Guest {
                 name: text("name")?.to_owned(),
                 version: text("version")?.to_owned(),
@@ -384,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guests_are_the_members_under_guest_transforms_that_build_a_cdylib() {
+    fn the_guests_are_the_members_under_a_folder_that_build_a_cdylib() {
         let package = |name: &str, folder: &str, kind: &str| {
             json!({
                 "name": name,
@@ -399,7 +413,7 @@ mod tests {
             package("sdk", "guest-transforms", "lib"),
             package("plugin", "host", "cdylib"),
         ]});
-        let names: Vec<_> = guests(&metadata, Path::new("/w"))
+        let names: Vec<_> = guests(&metadata, Path::new("/w/guest-transforms"))
             .unwrap()
             .into_iter()
             .map(|guest| guest.name)

@@ -29,7 +29,8 @@ const USAGE: &str = "usage: cargo x COMMAND
   soak [SUITE…]      kills runs at every moment, for an hour or so: kills, points, init, or all;
                      --kills N, --seed S and --minutes M bound it
   fix                applies clippy's suggestions and formats
-  guests             builds every module under guest-transforms/ as a component into target/guests/";
+  guests             builds every module under guest-transforms/ as a component into target/guests/, and those
+                     under tests/guests/ into target/test-guests/";
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() -> ExitCode {
