@@ -5,6 +5,7 @@
 //! nothing is a replay.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::array::{StringArray, UInt32Array, UInt64Array};
 use arrow::compute::take_record_batch;
@@ -23,7 +24,7 @@ use crate::manifest::{InputObjects, ProcessedTable};
 use crate::run::Stage;
 use crate::sandbox::{Context, Module, Reject, SandboxError, Session, Step, Usage};
 use crate::zone::Zone;
-use crate::zone::parquet::PartWriter;
+use crate::zone::parquet::{PartWriter, Settings};
 
 /// Batches on their way into a module, and steps on their way out: enough that neither side waits for the
 /// other within a batch, few enough that a slow zone holds the module back.
@@ -67,6 +68,8 @@ pub(super) struct Execution {
     pub(super) output: Arc<dyn Zone>,
     /// What their keys begin with.
     pub(super) prefix: String,
+    /// How they are written: of a replay, as the manifest says that they were.
+    pub(super) settings: Settings,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
 }
@@ -186,18 +189,16 @@ impl Execution {
         Ok(feed.send(Feed::End(number)).await.is_ok())
     }
 
+    fn writer(&self, name: &str, schema: SchemaRef) -> PartWriter {
+        let prefix = format!("{}/{name}", self.prefix);
+        PartWriter::new(self.output.clone(), prefix, schema).with_settings(self.settings)
+    }
+
     async fn collect(&self, mut given: mpsc::Receiver<Step>) -> Result<Collected> {
         let output = &self.module.description().output;
-        let writer = |name: &str, schema: SchemaRef| {
-            PartWriter::new(
-                self.output.clone(),
-                format!("{}/{name}", self.prefix),
-                schema,
-            )
-        };
         let mut collected = Collected {
-            rows: writer("part", output.schema.clone()),
-            retractions: writer("retractions", output.key_schema()),
+            rows: self.writer("part", output.schema.clone()),
+            retractions: self.writer("retractions", output.key_schema()),
             rejects: Vec::new(),
             rows_in: 0,
         };
@@ -237,12 +238,7 @@ impl Execution {
     ///
     /// The inputs are read again for it, so that nobody keeps rows for the case that they are refused.
     async fn write_rejects(&self, rejects: &[Reject]) -> Result<Vec<crate::zone::parquet::Part>> {
-        let schema = reject_schema();
-        let mut writer = PartWriter::new(
-            self.output.clone(),
-            format!("{}/rejects", self.prefix),
-            schema,
-        );
+        let mut writer = self.writer("rejects", reject_schema());
         let description = self.module.description();
         for of_input in rejects.chunk_by(|a, b| a.input == b.input) {
             let number = of_input.first().map_or(0, |reject| reject.input);
@@ -288,17 +284,25 @@ fn drive(
     mut fed: mpsc::Receiver<Feed>,
     give: mpsc::Sender<Step>,
 ) -> Result<Option<Usage>, SandboxError> {
+    let mut begun = Instant::now();
     let mut session: Session = module.open(context)?;
+    let mut inside = begun.elapsed();
     while let Some(feed) = fed.blocking_recv() {
+        begun = Instant::now();
         let step = match feed {
             Feed::Rows(input, batch) => session.push(input, &batch)?,
             Feed::Gone(input, keys) => session.retract(input, &keys)?,
             Feed::End(input) => session.end_of_input(input)?,
             Feed::Finish => {
                 let (step, usage) = session.finish()?;
+                inside += begun.elapsed();
+                let module = module.reference();
+                let in_module_us = inside.as_micros() as u64;
+                tracing::debug!(%module, in_module_us, fuel = usage.fuel, "module is done");
                 return Ok(give.blocking_send(step).is_ok().then_some(usage));
             }
         };
+        inside += begun.elapsed();
         if give.blocking_send(step).is_err() {
             break;
         }

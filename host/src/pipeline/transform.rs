@@ -25,7 +25,7 @@ use crate::manifest::{
 use crate::run::{RunId, Stage};
 use crate::sandbox::Reject;
 use crate::table::TableName;
-use crate::zone::parquet::{PartWriter, WRITER};
+use crate::zone::parquet::{PartWriter, Settings, WRITER};
 use crate::zone::watched::Watched;
 
 /// Reasons of refused rows that a report shows.
@@ -228,6 +228,7 @@ impl Transformation<'_> {
             landing_sha256: manifest.landing_sha256,
             output: Arc::new(self.output.clone()),
             prefix: self.made_below(manifest, &made.table),
+            settings: Settings::default(),
             observer: self.observer.clone(),
         };
         execution.run().await

@@ -7,13 +7,29 @@ use super::execute::Execution;
 use super::inputs::{Landings, Reader};
 use super::report::{Observer, VerifyReport};
 use crate::digest::Digest;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest, ProcessedTable};
 use crate::registry::Registry;
 use crate::run::Stage;
 use crate::sandbox::{Module, Sandbox};
+use crate::zone::Zone;
 use crate::zone::discard::Discard;
-use crate::zone::{Zone, parquet};
+use crate::zone::parquet::{self, Settings};
+
+/// Why a transform cannot be made again.
+#[derive(Debug, thiserror::Error)]
+#[error("it was written with the settings `{0}`, which this version does not know")]
+struct UnknownWriter(String);
+
+impl Classify for UnknownWriter {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Config
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("verify with the version of tidemill that wrote it, or a later one".into())
+    }
+}
 
 /// The verification of one project.
 pub(super) struct Verification<'a> {
@@ -130,6 +146,8 @@ impl Verification<'_> {
                 self.differs_or_fails(error.into())?;
             }
         }
+        let settings = Settings::named(&manifest.writer)
+            .ok_or_else(|| UnknownWriter(manifest.writer.clone()))?;
         let module = self.module(recorded).await?;
         let mut keys = Vec::new();
         for input in &recorded.inputs {
@@ -147,6 +165,7 @@ impl Verification<'_> {
             landing_sha256: manifest.landing_sha256,
             output: Arc::new(Discard),
             prefix: "replay".into(),
+            settings,
             observer: self.observer.clone(),
         };
         let again = execution.run().await?.table;

@@ -1,0 +1,159 @@
+//! Writing: rows into objects of bounded size.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use parquet::errors::ParquetError;
+
+use super::super::{ObjectWriter, Zone, ZoneError};
+use super::encode::Encoder;
+use super::{PART_ROWS, Settings};
+use crate::digest::Digest;
+
+/// What was written into one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The key of the object.
+    pub key: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Its digest.
+    pub sha256: Digest,
+}
+
+/// Writes rows into objects `<prefix>-00000.parquet`, `<prefix>-00001.parquet`, … Without rows there is no
+/// object. Dropped before `finish`, it leaves no object but those that were full.
+pub struct PartWriter {
+    zone: Arc<dyn Zone>,
+    prefix: String,
+    schema: SchemaRef,
+    settings: Settings,
+    part_rows: u64,
+    open: Option<OpenPart>,
+    parts: Vec<Part>,
+}
+
+struct OpenPart {
+    key: String,
+    rows: u64,
+    encoder: Encoder,
+    sink: Box<dyn ObjectWriter>,
+}
+
+impl PartWriter {
+    /// A writer of rows of `schema` into objects whose keys begin with `prefix`.
+    pub fn new(zone: Arc<dyn Zone>, prefix: impl Into<String>, schema: SchemaRef) -> Self {
+        Self {
+            zone,
+            prefix: prefix.into(),
+            schema,
+            settings: Settings::default(),
+            part_rows: PART_ROWS,
+            open: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// The same with objects of at most about `part_rows` rows.
+    pub fn with_part_rows(mut self, part_rows: u64) -> Self {
+        self.part_rows = part_rows;
+        self
+    }
+
+    /// The same with the settings that something was written with before.
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The schema of the rows.
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        let full: u64 = self.parts.iter().map(|part| part.rows).sum();
+        full + self.open.as_ref().map_or(0, |open| open.rows)
+    }
+
+    /// Appends a batch, whole into one object. It may be encoded after this returns; what fails then is told
+    /// by the next call.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone cannot be written; `Conflict` when an object of that key exists.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), ZoneError> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin(batch).await?,
+        };
+        let full = open.encoder.write(batch).await;
+        if let Some(bytes) = full.map_err(|error| not_encoded(&open.key, error))? {
+            open.sink.write(bytes).await?;
+        }
+        open.rows += batch.num_rows() as u64;
+        if open.rows >= self.part_rows {
+            self.close(open).await?;
+        } else {
+            self.open = Some(open);
+        }
+        Ok(())
+    }
+
+    /// Makes the last object durable and gives all of them, in order.
+    ///
+    /// # Errors
+    /// As [`PartWriter::write`].
+    pub async fn finish(mut self) -> Result<Vec<Part>, ZoneError> {
+        if let Some(open) = self.open.take() {
+            self.close(open).await?;
+        }
+        Ok(self.parts)
+    }
+
+    async fn begin(&self, first: &RecordBatch) -> Result<OpenPart, ZoneError> {
+        let key = format!("{}-{:05}.parquet", self.prefix, self.parts.len());
+        let encoder = Encoder::new(self.schema.clone(), self.settings.properties(first))
+            .map_err(|error| not_encoded(&key, error))?;
+        Ok(OpenPart {
+            sink: self.zone.writer(&key).await?,
+            key,
+            rows: 0,
+            encoder,
+        })
+    }
+
+    async fn close(&mut self, open: OpenPart) -> Result<(), ZoneError> {
+        let OpenPart {
+            key,
+            rows,
+            encoder,
+            mut sink,
+        } = open;
+        let rest = encoder.finish().await;
+        sink.write(rest.map_err(|error| not_encoded(&key, error))?)
+            .await?;
+        let written = sink.finish().await?;
+        self.parts.push(Part {
+            key,
+            rows,
+            bytes: written.bytes,
+            sha256: written.sha256,
+        });
+        Ok(())
+    }
+}
+
+fn not_encoded(object: &str, error: ParquetError) -> ZoneError {
+    ZoneError::Unavailable {
+        action: "create",
+        object: object.to_owned(),
+        cause: Box::new(error),
+    }
+}
