@@ -106,7 +106,7 @@ pub(crate) enum InputError {
     #[error(
         "the module takes `{column}` for a key of `{table}`, whose rows are landed with another key"
     )]
-    Key {
+    KeyColumn {
         /// The landed table.
         table: String,
         /// The column of the declared key that no deleted row comes with.
@@ -138,6 +138,7 @@ impl Classify for InputError {
             | Self::NoColumn { .. }
             | Self::Dropped { .. }
             | Self::Key { .. }
+            | Self::KeyColumn { .. }
             | Self::Type { .. } => ErrorKind::Config,
             Self::Value { .. } | Self::Null { .. } | Self::Chain { .. } => ErrorKind::Data,
             Self::Rows { .. } => ErrorKind::Bug,
@@ -149,9 +150,11 @@ impl Classify for InputError {
             Self::NotLanded(_) => {
                 Some("take the table into the source's `include`, and extract".into())
             }
-            Self::NoColumn { .. } | Self::Dropped { .. } | Self::Key { .. } | Self::Type { .. } => {
-                Some("use a version of the module that fits the source".into())
-            }
+            Self::NoColumn { .. }
+            | Self::Dropped { .. }
+            | Self::Key { .. }
+            | Self::KeyColumn { .. }
+            | Self::Type { .. } => Some("use a version of the module that fits the source".into()),
             Self::Value { .. } | Self::Null { .. } => Some(
                 "use a version of the module that declares the column as it is in the source"
                     .into(),
@@ -464,7 +467,7 @@ fn fit_keys(
     let mut declared = schema.fields().iter().map(|field| field.name());
     match declared.find(|column| batch.column_by_name(column).is_none()) {
         None => fit(table, batch, schema),
-        Some(column) => Err(InputError::Key {
+        Some(column) => Err(InputError::KeyColumn {
             table: table.to_owned(),
             column: column.clone(),
         }),

@@ -69,6 +69,8 @@ fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
             key: Vec::new(),
             key_origin: KeyOrigin::None,
         },
+        identity: None,
+        dropped: Vec::new(),
         position: Position::Sqlite,
         window: None,
         watermark: None,
@@ -96,6 +98,7 @@ fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
         writer: "parquet-1".into(),
         logical_time: DateTime::UNIX_EPOCH,
         tables: [(name, table)].into(),
+        waiting: std::collections::BTreeSet::new(),
     }
 }
 
