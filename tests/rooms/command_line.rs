@@ -58,6 +58,7 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "query SELECT",
         "runs",
         "verify",
+        "sweep",
         "serve",
         "module list",
     ] {

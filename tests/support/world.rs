@@ -1,5 +1,10 @@
 //! A totesys, a project that reads it, its warehouse, and what the warehouse should hold.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "only JSON is indexed, which gives null where there is nothing"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

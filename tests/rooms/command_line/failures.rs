@@ -28,7 +28,7 @@ const UNKNOWN_MODULE: &str = "[source.shop]\nurl = \"sqlite://shop.db\"\n\
 const MISTYPED: &str = "[limits]\nmemroy = \"1 GiB\"\n";
 
 /// In the order of the help.
-const USES: [Use; 17] = [
+const USES: [Use; 18] = [
     Use {
         file: None,
         before: a_file,
@@ -88,6 +88,11 @@ const USES: [Use; 17] = [
         file: Some(SHOP),
         before: a_damaged_landing,
         arguments: &["verify"],
+    },
+    Use {
+        file: Some(ELSEWHERE),
+        before: nothing,
+        arguments: &["sweep", "--dry-run"],
     },
     Use {
         file: Some(SHOP),

@@ -168,7 +168,11 @@ impl Broom<'_> {
             return Ok(());
         }
         if !self.rehearsal {
-            fs::remove_file(file)?;
+            match fs::remove_file(file) {
+                // Another host sweeps as well.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+                other => other?,
+            }
         }
         let name = file.strip_prefix(self.warehouse).unwrap_or(file);
         self.swept.push(SweptFile {
