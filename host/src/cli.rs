@@ -162,6 +162,7 @@ pub fn main() -> ExitCode {
     if let Some(compiled) = sandbox::serve(&arguments) {
         return compiled;
     }
+    sandbox::hush_decoders();
     match Tidemill::try_parse_from(&arguments) {
         Ok(program) => program.run().into(),
         Err(error) => failure::usage(&error, &arguments).into(),

@@ -47,6 +47,7 @@ use crate::digest::Digest;
 pub use cache::CacheCounts;
 pub use compile::Compiler;
 pub(crate) use compile::serve;
+pub(crate) use decode::hush_decoders;
 pub use error::{Breach, Identity, Phase, Refusal, SandboxError, Stream};
 pub use guest::Usage;
 pub use limits::{Limits, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS};

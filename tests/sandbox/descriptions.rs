@@ -160,6 +160,10 @@ fn schemas(cases: &mut Cases) {
     output("a schema that is text", b"CREATE TABLE dim_thing (id int)");
     output("a schema of nothing", b"");
     output(
+        "a schema that says nothing",
+        &tidemill_tests::puppet::hollow_schema(),
+    );
+    output(
         "a schema and rows",
         &super::scripted::ipc(&super::case::made(&[1])),
     );

@@ -16,7 +16,7 @@ use flatbuffers::{FlatBufferBuilder, UnionWIPOffset, WIPOffset};
 
 use super::case::{Cases, keys, made, things};
 use super::scripted::{input_schema, ipc, ipc_schema, output_schema};
-use tidemill_tests::puppet::Puppet;
+use tidemill_tests::puppet::{Puppet, framed, hollow_schema};
 
 pub(crate) fn add(cases: &mut Cases) {
     schemas(cases);
@@ -74,6 +74,10 @@ fn schemas(cases: &mut Cases) {
     cases.puppet(
         "rows with a schema that stands for half a gigabyte",
         given(&[&repeated_column(50_000, 10_000)], 0),
+    );
+    cases.puppet(
+        "rows with a schema that says nothing",
+        given(&[&hollow_schema()], 0),
     );
     let chunk = ipc(&made(&[1]));
     cases.puppet("rows whose schema comes twice", given(&[&chunk, &chunk], 2));
@@ -257,10 +261,7 @@ fn message<'b>(
     message.add_bodyLength(body);
     let message = message.finish();
     builder.finish(message, None);
-    let mut head = builder.finished_data().to_vec();
-    head.resize(head.len().next_multiple_of(8), 0);
-    let size = u32::try_from(head.len()).expect("it is small");
-    [&[0xff; 4], size.to_le_bytes().as_slice(), &head].concat()
+    framed(builder.finished_data())
 }
 
 /// A batch that has no columns, and says what it says; with a body of 64 bytes.

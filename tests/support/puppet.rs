@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::{MessageBuilder, MessageHeader, MetadataVersion, SchemaBuilder};
+use flatbuffers::FlatBufferBuilder;
 
 /// A script. [`Puppet::parameters`] is how the module reads it.
 #[derive(Debug, Clone)]
@@ -138,6 +140,29 @@ impl Puppet {
         text.push_str(&self.acts);
         text.into_bytes()
     }
+}
+
+/// The schema message of a stream, whose schema says nothing at all: valid, and Arrow's own reader panics on it.
+pub fn hollow_schema() -> Vec<u8> {
+    let mut builder = FlatBufferBuilder::new();
+    let schema = SchemaBuilder::new(&mut builder).finish();
+    let mut message = MessageBuilder::new(&mut builder);
+    message.add_version(MetadataVersion::V5);
+    message.add_header_type(MessageHeader::Schema);
+    message.add_header(schema.as_union_value());
+    let message = message.finish();
+    builder.finish(message, None);
+    framed(builder.finished_data())
+}
+
+/// A message without a body, of this head.
+pub fn framed(head: &[u8]) -> Vec<u8> {
+    let size = head.len().next_multiple_of(8);
+    let mut chunk = vec![0xff; 4];
+    chunk.extend((size as u32).to_le_bytes());
+    chunk.extend_from_slice(head);
+    chunk.resize(8 + size, 0);
+    chunk
 }
 
 /// Bytes as a script has them.

@@ -7,6 +7,7 @@
 //! shows neither the kind nor the lengths of a message before it acts on them, and it holds back a
 //! message without a body until the next one comes.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -187,10 +188,29 @@ pub(super) fn read_schema(bytes: &[u8]) -> Result<Schema, String> {
     first.schema()
 }
 
+thread_local! {
+    /// Whether this thread runs a decoder whose panics are caught.
+    static IS_CALM: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps the panics of decoders off stderr, where only a program's own belong: they are caught and told as
+/// what a module did. All other panics are told as before.
+pub(crate) fn hush_decoders() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !IS_CALM.get() {
+            tell(panic);
+        }
+    }));
+}
+
 /// Runs a decoder that may panic on hostile bytes. What it was given is thrown away then, so nobody sees
 /// a value that a panic left half made.
 fn calmly<T>(decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(decode)) {
+    IS_CALM.set(true);
+    let decoded = catch_unwind(AssertUnwindSafe(decode));
+    IS_CALM.set(false);
+    match decoded {
         Ok(Ok(decoded)) => Ok(decoded),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the decoder gave up on it".into()),
