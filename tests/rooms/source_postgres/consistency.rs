@@ -405,7 +405,7 @@ async fn who_alters_a_table_waits_for_one_statement_and_not_for_the_snapshot() {
         [
             "SET lock_timeout = '1ms'",
             "ALTER TABLE t ADD COLUMN more text",
-            "ALTER TABLE t RENAME at TO then",
+            "ALTER TABLE t RENAME at TO later",
         ],
     )
     .await;
