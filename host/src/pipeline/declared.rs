@@ -21,7 +21,7 @@ pub(super) fn check(input: &Input, landed: &LandedTable) -> Result<(), InputErro
     };
     let key = &landed.table.key;
     if input.delivery == Delivery::Changes && !key.is_empty() && sorted(key) != sorted(&input.key) {
-        return Err(InputError::Key {
+        return Err(InputError::OtherKey {
             table: input.table.clone(),
             declared: input.key.join(", "),
             landed: key.join(", "),

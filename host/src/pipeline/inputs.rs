@@ -59,7 +59,7 @@ pub(crate) enum InputError {
     #[error(
         "the module tells rows of `{table}` by ({declared}), and they are landed by ({landed})"
     )]
-    Key {
+    OtherKey {
         /// The landed table.
         table: String,
         /// The key that the module declared.
@@ -106,7 +106,7 @@ pub(crate) enum InputError {
     #[error(
         "the module takes `{column}` for a key of `{table}`, whose rows are landed with another key"
     )]
-    KeyColumn {
+    Key {
         /// The landed table.
         table: String,
         /// The column of the declared key that no deleted row comes with.
@@ -137,8 +137,8 @@ impl Classify for InputError {
             Self::NotLanded(_)
             | Self::NoColumn { .. }
             | Self::Dropped { .. }
+            | Self::OtherKey { .. }
             | Self::Key { .. }
-            | Self::KeyColumn { .. }
             | Self::Type { .. } => ErrorKind::Config,
             Self::Value { .. } | Self::Null { .. } | Self::Chain { .. } => ErrorKind::Data,
             Self::Rows { .. } => ErrorKind::Bug,
@@ -152,8 +152,8 @@ impl Classify for InputError {
             }
             Self::NoColumn { .. }
             | Self::Dropped { .. }
+            | Self::OtherKey { .. }
             | Self::Key { .. }
-            | Self::KeyColumn { .. }
             | Self::Type { .. } => Some("use a version of the module that fits the source".into()),
             Self::Value { .. } | Self::Null { .. } => Some(
                 "use a version of the module that declares the column as it is in the source"
@@ -467,7 +467,7 @@ fn fit_keys(
     let mut declared = schema.fields().iter().map(|field| field.name());
     match declared.find(|column| batch.column_by_name(column).is_none()) {
         None => fit(table, batch, schema),
-        Some(column) => Err(InputError::KeyColumn {
+        Some(column) => Err(InputError::Key {
             table: table.to_owned(),
             column: column.clone(),
         }),

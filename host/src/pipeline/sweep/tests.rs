@@ -98,7 +98,7 @@ fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
         writer: "parquet-1".into(),
         logical_time: DateTime::UNIX_EPOCH,
         tables: [(name, table)].into(),
-        waiting: std::collections::BTreeSet::new(),
+        waiting: Default::default(),
     }
 }
 
