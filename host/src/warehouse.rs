@@ -7,9 +7,11 @@
 //! ```
 
 mod copy;
+#[cfg(feature = "delta")]
 mod delta;
 pub mod postgres;
 
+#[cfg(feature = "delta")]
 pub use self::delta::Delta;
 
 use std::collections::BTreeMap;
@@ -39,6 +41,10 @@ pub enum WarehouseError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The URL names a Delta warehouse, and this build cannot open one.
+    #[cfg(not(feature = "delta"))]
+    #[error("this build of tidemill has no Delta warehouse")]
+    WithoutDelta,
     /// The server did not answer, or the folder cannot be reached.
     #[error("cannot reach {target}")]
     Unavailable {
@@ -76,6 +82,16 @@ pub enum WarehouseError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A later version of tidemill wrote a record that the warehouse keeps of itself.
+    #[error("the record {record} has format {found}, and this version reads up to {known}")]
+    TooNew {
+        /// The file.
+        record: String,
+        /// The format it says.
+        found: u64,
+        /// The newest format that is understood.
+        known: u32,
+    },
     /// The query of a user is wrong.
     #[error("the query failed: {0}")]
     Query(String),
@@ -99,9 +115,13 @@ pub enum WarehouseError {
 impl Classify for WarehouseError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } | Self::Refused { .. } | Self::Table { .. } | Self::Query(_) => {
-                ErrorKind::Config
-            }
+            #[cfg(not(feature = "delta"))]
+            Self::WithoutDelta => ErrorKind::Config,
+            Self::Url { .. }
+            | Self::Refused { .. }
+            | Self::Table { .. }
+            | Self::TooNew { .. }
+            | Self::Query(_) => ErrorKind::Config,
             Self::Damaged { .. } => ErrorKind::Data,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Conflict { .. } => ErrorKind::Conflict,
@@ -111,6 +131,11 @@ impl Classify for WarehouseError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            #[cfg(not(feature = "delta"))]
+            Self::WithoutDelta => Some(
+                "name a warehouse with postgresql://…, or install tidemill with its default features"
+                    .into(),
+            ),
             Self::Url { .. } => Some(
                 "write it as delta://folder or postgresql://user:password@host/database".into(),
             ),
@@ -125,6 +150,9 @@ impl Classify for WarehouseError {
                 "restore it from a backup; without it, the warehouse is what the record before says"
                     .into(),
             ),
+            Self::TooNew { .. } => {
+                Some("install the version of tidemill that wrote it, or a later one".into())
+            }
             Self::Query(_) => Some("list the tables with `tidemill query \"show tables\"`".into()),
             Self::Conflict { .. } => Some("run again when it has ended".into()),
             Self::Rows { cause, .. } => cause.hint().map(str::to_owned),
@@ -282,10 +310,20 @@ pub fn open(
         Some(("postgresql" | "postgres", _)) => {
             Ok(Box::new(postgres::PostgresWarehouse::new(url, schema)?))
         }
-        Some(("delta", folder)) => Ok(Box::new(Delta::open(folder, base)?)),
+        Some(("delta", folder)) => delta(folder, base),
         _ => Err(WarehouseError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither delta nor postgresql".into(),
         }),
     }
+}
+
+#[cfg(feature = "delta")]
+fn delta(folder: &str, base: &std::path::Path) -> Result<Box<dyn Warehouse>, WarehouseError> {
+    Ok(Box::new(Delta::open(folder, base)?))
+}
+
+#[cfg(not(feature = "delta"))]
+fn delta(_: &str, _: &std::path::Path) -> Result<Box<dyn Warehouse>, WarehouseError> {
+    Err(WarehouseError::WithoutDelta)
 }

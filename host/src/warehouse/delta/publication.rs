@@ -122,12 +122,14 @@ impl Publications {
         };
         let record: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|cause| damaged(cause.into()))?;
-        if let Some(format) = record.get("format").and_then(serde_json::Value::as_u64)
-            && format > u64::from(FORMAT)
+        if let Some(found) = record.get("format").and_then(serde_json::Value::as_u64)
+            && found > u64::from(FORMAT)
         {
-            return Err(damaged(
-                format!("it has format {format}, this program reads up to {FORMAT}").into(),
-            ));
+            return Err(WarehouseError::TooNew {
+                record: path.display().to_string(),
+                found,
+                known: FORMAT,
+            });
         }
         let record: Publication =
             serde_json::from_value(record).map_err(|cause| damaged(cause.into()))?;
