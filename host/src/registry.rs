@@ -15,6 +15,9 @@
 //! out only when their digest is the recorded one.
 
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+mod history;
 mod record;
 mod wanted;
 
@@ -35,6 +38,7 @@ use crate::zone::log::NumberedLog;
 use crate::zone::{Zone, ZoneError};
 
 pub use error::RegistryError;
+use history::History;
 pub use record::{
     Blob, DescribedColumn, DescribedInput, DescribedOutput, Descriptor, FORMAT, ModuleRecord,
     Promotion, Signature,
@@ -53,8 +57,8 @@ const ATTEMPTS: usize = 10;
 pub struct Registry {
     zone: Arc<dyn Zone>,
     log: NumberedLog,
-    /// The promotions read so far, in order: they never change, so only new ones are asked for.
-    known: Mutex<Vec<Promotion>>,
+    /// The promotions read so far: they never change, so only new ones are asked for.
+    known: Mutex<History>,
 }
 
 /// What a push did.
@@ -89,7 +93,7 @@ pub struct Stored {
 impl Stored {
     /// Name, version and digest.
     pub fn module(&self) -> ModuleRef {
-        module_of(&self.record)
+        self.record.module()
     }
 }
 
@@ -110,7 +114,7 @@ impl Registry {
         Self {
             log: NumberedLog::new(zone.clone(), PROMOTIONS),
             zone,
-            known: Mutex::new(Vec::new()),
+            known: Mutex::default(),
         }
     }
 
@@ -124,11 +128,13 @@ impl Registry {
         parameters: &[u8],
         description: &Description,
     ) -> Result<Pushed, RegistryError> {
-        let record = record_of(component, parameters, description)?;
-        let module = module_of(&record);
+        let record = record::of(component, parameters, description)?;
+        let module = record.module();
         let (name, version) = (&record.name, &record.version);
         if let Some(found) = self.record(name, version).await? {
-            return same(&found, &record).map(|()| Pushed::AlreadyThere(module));
+            return found
+                .same_as(&record)
+                .map(|()| Pushed::AlreadyThere(module));
         }
         self.store(&record, "module.wasm", component).await?;
         if record.parameters.is_some() {
@@ -139,7 +145,9 @@ impl Registry {
             Ok(_) => Ok(Pushed::New(module)),
             Err(ZoneError::Exists { .. }) => {
                 let found = self.existing(name, version).await?;
-                same(&found, &record).map(|()| Pushed::AlreadyThere(module))
+                found
+                    .same_as(&record)
+                    .map(|()| Pushed::AlreadyThere(module))
             }
             Err(error) => Err(error.into()),
         }
@@ -155,16 +163,16 @@ impl Registry {
         version: &str,
         promoter: &Promoter,
     ) -> Result<Promotion, RegistryError> {
-        let module = module_of(&self.existing(name, version).await?);
+        let module = self.existing(name, version).await?.module();
         for _ in 0..ATTEMPTS {
-            let history = self.history().await?;
-            let previous = last_of(&history, name);
+            let history = self.known().await?;
+            let previous = history.active(name);
             if let Some(active) = previous.filter(|active| active.module() == module) {
                 return Ok(active.clone());
             }
             let promotion = Promotion {
                 format: FORMAT,
-                sequence: history.last().map_or(0, |last| last.sequence) + 1,
+                sequence: history.newest() + 1,
                 name: module.name.clone(),
                 version: module.version.clone(),
                 digest: module.digest,
@@ -192,7 +200,7 @@ impl Registry {
     /// # Errors
     /// `Unavailable` when the zone does not answer.
     pub async fn active(&self, name: &str) -> Result<Option<Promotion>, RegistryError> {
-        Ok(last_of(&self.history().await?, name).cloned())
+        Ok(self.known().await?.active(name).cloned())
     }
 
     /// Every promotion, the oldest first.
@@ -200,16 +208,7 @@ impl Registry {
     /// # Errors
     /// `Data` when a record is damaged.
     pub async fn history(&self) -> Result<Vec<Promotion>, RegistryError> {
-        let mut known = self.known.lock().await;
-        let read = known.len() as u64;
-        let newest = self.log.newest_after(read).await?.unwrap_or(0);
-        let new: Vec<Promotion> = futures::stream::iter(read + 1..=newest)
-            .map(|number| self.promotion(number))
-            .buffered(READS)
-            .try_collect()
-            .await?;
-        known.extend(new);
-        Ok(known.clone())
+        Ok(self.known().await?.into())
     }
 
     /// What a project file means by `dim-staff@1`.
@@ -221,9 +220,9 @@ impl Registry {
         match &wanted.pick {
             Pick::Version(version) => {
                 let record = self.existing(&wanted.name, &version.to_string()).await?;
-                Ok(module_of(&record))
+                Ok(record.module())
             }
-            Pick::Digest(digest) => self.with_digest(&wanted.name, *digest).await,
+            Pick::Digest(digest) => self.with_digest(&wanted, *digest).await,
             Pick::Active | Pick::Range(_) => self.promoted(&wanted).await,
         }
     }
@@ -314,50 +313,60 @@ impl Registry {
         Ok(stored)
     }
 
+    /// Everything that was promoted so far.
+    async fn known(&self) -> Result<History, RegistryError> {
+        let mut known = self.known.lock().await;
+        let read = known.newest();
+        let newest = self.log.newest_after(read).await?.unwrap_or(0);
+        let new: Vec<(u64, Bytes)> = futures::stream::iter(read + 1..=newest)
+            .map(|number| async move { Ok::<_, ZoneError>((number, self.log.read(number).await?)) })
+            .buffered(READS)
+            .try_collect()
+            .await?;
+        for (number, bytes) in new {
+            known.append(number, &self.log.key(number), &bytes)?;
+        }
+        Ok(known.clone())
+    }
+
     /// The last promotion that matches.
     async fn promoted(&self, wanted: &Wanted) -> Result<ModuleRef, RegistryError> {
-        let history = self.history().await?;
-        let inside = |promotion: &&Promotion| match &wanted.pick {
-            Pick::Range(range) => {
-                Version::parse(&promotion.version).is_ok_and(|version| range.matches(&version))
-            }
-            _ => true,
-        };
-        let of_module = || history.iter().rev().filter(|p| p.name == wanted.name);
-        if let Some(promotion) = of_module().find(inside) {
+        let history = self.known().await?;
+        if let Some(promotion) = history.matching(wanted) {
             return Ok(promotion.module());
         }
         if self.versions(&wanted.name).await?.is_empty() {
             return Err(self.unknown(&wanted.name).await?);
         }
+        let active = history.active(&wanted.name);
         Err(RegistryError::NotPromoted {
             name: wanted.name.clone(),
             wanted: wanted.to_string(),
-            active: of_module().next().map(|active| active.version.clone()),
+            active: active.map(|active| active.version.clone()),
         })
     }
 
-    async fn with_digest(&self, name: &str, digest: Digest) -> Result<ModuleRef, RegistryError> {
-        let history = self.history().await?;
-        let promoted = history
-            .iter()
-            .rev()
-            .find(|p| p.name == name && p.digest == digest);
-        if let Some(promotion) = promoted {
+    async fn with_digest(
+        &self,
+        wanted: &Wanted,
+        digest: Digest,
+    ) -> Result<ModuleRef, RegistryError> {
+        if let Some(promotion) = self.known().await?.matching(wanted) {
             return Ok(promotion.module());
         }
+        let name = &wanted.name;
         let versions = self.versions(name).await?;
         for version in &versions {
             let record = self.existing(name, &version.to_string()).await?;
             if record.digest == digest {
-                return Ok(module_of(&record));
+                return Ok(record.module());
             }
         }
         if versions.is_empty() {
             return Err(self.unknown(name).await?);
         }
         Err(RegistryError::UnknownDigest {
-            name: name.to_owned(),
+            name: name.clone(),
             digest,
         })
     }
@@ -415,19 +424,6 @@ impl Registry {
         Ok(Some(record))
     }
 
-    async fn promotion(&self, number: u64) -> Result<Promotion, RegistryError> {
-        let bytes = self.log.read(number).await?;
-        let key = self.log.key(number);
-        let promotion: Promotion = record::parse(&key, &bytes)?;
-        if promotion.sequence != number {
-            return Err(RegistryError::Damaged {
-                object: key,
-                reason: format!("it says that it is number {}", promotion.sequence),
-            });
-        }
-        Ok(promotion)
-    }
-
     /// Stores bytes that belong to a record which is not written yet. They may be there from a push that
     /// was cut off, or from one that runs at the same time; then they must be the same.
     async fn store(
@@ -452,55 +448,4 @@ impl Registry {
 
 fn key(name: &str, version: &str, file: &str) -> String {
     format!("{name}/{version}/{file}")
-}
-
-fn module_of(record: &ModuleRecord) -> ModuleRef {
-    ModuleRef {
-        name: record.name.clone(),
-        version: record.version.clone(),
-        digest: record.digest,
-    }
-}
-
-fn record_of(
-    component: &[u8],
-    parameters: &[u8],
-    description: &Description,
-) -> Result<ModuleRecord, RegistryError> {
-    wanted::check_name(&description.name)?;
-    wanted::check_version(&description.version)?;
-    let blob = |bytes: &[u8]| Blob {
-        sha256: Digest::of(bytes),
-        bytes: bytes.len() as u64,
-    };
-    Ok(ModuleRecord {
-        format: FORMAT,
-        name: description.name.clone(),
-        version: description.version.clone(),
-        digest: Digest::of_parts([component, parameters]),
-        component: blob(component),
-        parameters: (!parameters.is_empty()).then(|| blob(parameters)),
-        descriptor: description.into(),
-        signature: None,
-    })
-}
-
-/// Whether what is pushed is what is there.
-fn same(found: &ModuleRecord, pushed: &ModuleRecord) -> Result<(), RegistryError> {
-    if found.digest == pushed.digest {
-        return Ok(());
-    }
-    Err(RegistryError::Immutable {
-        name: pushed.name.clone(),
-        version: pushed.version.clone(),
-        found: Some(found.digest),
-        pushed: pushed.digest,
-    })
-}
-
-fn last_of<'a>(history: &'a [Promotion], name: &str) -> Option<&'a Promotion> {
-    history
-        .iter()
-        .rev()
-        .find(|promotion| promotion.name == name)
 }

@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{
     CurrentRows, InputObjects, LandedObjects, LandedTable, LandingManifest, ManifestLog, Object,
+    rows_of,
 };
 use crate::table::TableName;
 use crate::zone::{Zone, parquet};
@@ -272,17 +273,13 @@ impl Landings {
 
 /// Whether so much has landed on top of kept rows that they are worth keeping anew.
 pub(super) fn is_worth_keeping(objects: &InputObjects) -> bool {
-    let rows = |objects: &[Object]| objects.iter().map(|o| o.rows).sum::<u64>();
-    let on_top: u64 = objects
-        .landings
-        .iter()
-        .map(|landed| rows(&landed.changed) + rows(&landed.deleted))
-        .sum();
+    let landed = objects.landings.iter();
+    let on_top = rows_of(landed.flat_map(|landed| landed.changed.iter().chain(&landed.deleted)));
     let layers = objects.landings.len() + usize::from(!objects.base.is_empty());
     layers > LANDINGS_ON_TOP
         || (layers > 1
             && on_top > parquet::PART_ROWS
-            && on_top * SHARE_ON_TOP > rows(&objects.base))
+            && on_top.saturating_mul(SHARE_ON_TOP) > rows_of(&objects.base))
 }
 
 /// Reads the rows of inputs from the two zones.

@@ -17,7 +17,7 @@ use super::transform::pending_landings;
 use super::window::{self, Asked};
 use crate::config::{Cursor, OnSchemaChange, Plan, SourcePlan};
 use crate::error::{Classify as _, Result};
-use crate::manifest::{LandedTable, LandingManifest, ManifestLog, ProcessedManifest};
+use crate::manifest::{LandedTable, LandingManifest, ManifestLog, ProcessedManifest, rows_of};
 use crate::registry::Registry;
 use crate::run::{RunId, Stage};
 use crate::source::{Discovered, Snapshot};
@@ -318,7 +318,6 @@ pub(super) async fn runs(
         let manifest = log.read(sequence).await?;
         let landing = manifest.landing;
         let run = summary(&mut runs, &manifest.run);
-        let rows = |objects: &[crate::manifest::Object]| objects.iter().map(|o| o.rows).sum();
         run.transforms.extend(
             manifest
                 .tables
@@ -327,8 +326,8 @@ pub(super) async fn runs(
                     table,
                     landing,
                     rows_in: made.rows_in,
-                    rows_out: rows(&made.rows),
-                    rows_rejected: rows(&made.rejects),
+                    rows_out: rows_of(&made.rows),
+                    rows_rejected: rows_of(&made.rejects),
                     module: made.module,
                 }),
         );

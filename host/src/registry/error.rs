@@ -74,12 +74,12 @@ pub enum RegistryError {
         reason: String,
     },
     /// A newer tidemill wrote it.
-    #[error("{object} has format {found}; this version of tidemill reads up to {known}")]
+    #[error("{object} has format {found}, and this version reads up to {known}")]
     Format {
         /// Its key.
         object: String,
         /// Its format.
-        found: u32,
+        found: u64,
         /// The newest format that is understood.
         known: u32,
     },
@@ -134,7 +134,9 @@ impl Classify for RegistryError {
             )),
             Self::Immutable { .. } => Some("push it under a higher version".into()),
             Self::Damaged { .. } => Some("push the module again under a higher version".into()),
-            Self::Format { .. } => Some("update tidemill".into()),
+            Self::Format { .. } => {
+                Some("install the version of tidemill that wrote it, or a later one".into())
+            }
             Self::Contended { .. } => Some("run it again".into()),
             Self::Zone(error) => error.hint(),
         }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::RegistryError;
+use super::wanted;
 use crate::contract::{Delivery, Description, LoadMode, ModuleRef, Role};
 use crate::digest::Digest;
 
@@ -35,6 +36,57 @@ pub struct ModuleRecord {
     /// Who vouches for it. Nothing writes it yet; the shape is fixed so that old hosts can read records
     /// that have one.
     pub signature: Option<Signature>,
+}
+
+impl ModuleRecord {
+    /// Name, version and digest.
+    pub fn module(&self) -> ModuleRef {
+        ModuleRef {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            digest: self.digest,
+        }
+    }
+
+    /// Whether what is `pushed` is what is here.
+    pub(super) fn same_as(&self, pushed: &Self) -> Result<(), RegistryError> {
+        if self.digest == pushed.digest {
+            return Ok(());
+        }
+        Err(RegistryError::Immutable {
+            name: pushed.name.clone(),
+            version: pushed.version.clone(),
+            found: Some(self.digest),
+            pushed: pushed.digest,
+        })
+    }
+}
+
+/// The record of a module that has described itself.
+///
+/// # Errors
+/// `Config` when its name or version cannot become a path.
+pub(super) fn of(
+    component: &[u8],
+    parameters: &[u8],
+    description: &Description,
+) -> Result<ModuleRecord, RegistryError> {
+    wanted::check_name(&description.name)?;
+    wanted::check_version(&description.version)?;
+    let blob = |bytes: &[u8]| Blob {
+        sha256: Digest::of(bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok(ModuleRecord {
+        format: FORMAT,
+        name: description.name.clone(),
+        version: description.version.clone(),
+        digest: Digest::of_parts([component, parameters]),
+        component: blob(component),
+        parameters: (!parameters.is_empty()).then(|| blob(parameters)),
+        descriptor: description.into(),
+        signature: None,
+    })
 }
 
 /// An object beside the record.
@@ -186,14 +238,14 @@ impl Promotion {
 pub(super) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     #[derive(Deserialize)]
     struct Head {
-        format: u32,
+        format: u64,
     }
     let damaged = |e: serde_json::Error| RegistryError::Damaged {
         object: object.to_owned(),
         reason: e.to_string(),
     };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
-    if head.format > FORMAT {
+    if head.format > u64::from(FORMAT) {
         return Err(RegistryError::Format {
             object: object.to_owned(),
             found: head.format,

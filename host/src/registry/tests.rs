@@ -277,7 +277,7 @@ async fn damaged_bytes_are_never_given_out() {
     assert_eq!(error.kind(), ErrorKind::Data);
 
     // Somebody replaces record and bytes: what was promoted is known by its digest.
-    let evil = record_of(b"evil", b"", &description("dim-staff", "1.0.0")).expect("a name");
+    let evil = record::of(b"evil", b"", &description("dim-staff", "1.0.0")).expect("a name");
     zone.damage("dim-staff/1.0.0/module.json", record::print(&evil));
     registry
         .read("dim-staff", "1.0.0")
