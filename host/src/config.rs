@@ -266,6 +266,23 @@ stages = ["load", "extract"]
     }
 
     #[test]
+    fn what_a_reference_stands_for_is_not_in_an_error() {
+        for setting in [
+            "stages = [\"${env:S}\"]\nevery = \"1h\"",
+            "cron = \"${env:S}\"",
+            "every = \"${env:S}\"",
+            "every = \"1h\"\nzone = \"${env:S}\"",
+        ] {
+            let text = format!("[schedule.a]\n{setting}");
+            let told = told(&text, &[("S", "lovelace 9 9 9 9")], &[]);
+            assert!(
+                told.contains("${env:S}") && !told.contains("lovelace"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
     fn unknown_keys_name_the_nearest_known_one() {
         assert_eq!(
             told("[limits]\nmemroy = \"1 GiB\"", &[], &[]),

@@ -22,6 +22,9 @@ pub mod demo;
 pub mod digest;
 pub mod error;
 pub mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod manifest;
 pub mod pipeline;
 pub mod registry;

@@ -19,6 +19,8 @@ mod describe;
 mod encode;
 mod engine;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod guest;
 mod inspect;
 mod keys;

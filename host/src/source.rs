@@ -10,6 +10,11 @@
 //! ([`Snapshot::changes_since`]) and reads what it is asked for. Nothing here writes to a source.
 
 mod cursor;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    //! What [`crate::fuzzing`] may see of this room.
+    pub(crate) use super::postgres::fuzz::decode;
+}
 mod postgres;
 mod sqlite;
 

@@ -199,6 +199,10 @@ pub(crate) mod arrow_notation {
     use arrow::datatypes::DataType;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// Parentheses within parentheses. Arrow's parser calls itself at each, and would overflow its stack, which ends the
+    /// process; no source has types that are nested a fraction as deep.
+    const MOST_DEPTH: usize = 64;
+
     pub(crate) fn serialize<S: Serializer>(
         data_type: &DataType,
         serializer: S,
@@ -210,7 +214,24 @@ pub(crate) mod arrow_notation {
         deserializer: D,
     ) -> Result<DataType, D::Error> {
         let text = String::deserialize(deserializer)?;
+        if depth(&text) > MOST_DEPTH {
+            let refused = format!("a type is nested deeper than {MOST_DEPTH}");
+            return Err(serde::de::Error::custom(refused));
+        }
         text.parse().map_err(serde::de::Error::custom)
+    }
+
+    fn depth(notation: &str) -> usize {
+        let (mut open, mut most) = (0_usize, 0);
+        for byte in notation.bytes() {
+            match byte {
+                b'(' => open += 1,
+                b')' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            most = most.max(open);
+        }
+        most
     }
 }
 
@@ -251,5 +272,16 @@ mod tests {
             let back: Column = serde_json::from_str(&json).expect(&json);
             assert_eq!(back, column);
         }
+    }
+
+    #[test]
+    fn a_type_that_would_overflow_the_parser_s_stack_is_refused() {
+        let column = serde_json::to_string(&column(DataType::Int32)).expect("a column is JSON");
+        let deep = column.replace("Int32", &"List(".repeat(100_000));
+        let error = serde_json::from_str::<Column>(&deep).expect_err("it is too deep");
+        assert!(
+            error.to_string().contains("nested deeper than 64"),
+            "{error}"
+        );
     }
 }

@@ -333,11 +333,13 @@ impl Resolver<'_> {
         match (cron, every) {
             (Some(expression), None) => {
                 let parsed = croner::Cron::from_str(&expression).map_err(|error| {
-                    self.value(
-                        &key.of("cron"),
-                        &expression,
-                        &format!("is not a cron expression: {error}"),
-                    )
+                    // The parser may quote what a reference stands for.
+                    let as_written = schedule.cron.as_ref() == Some(&expression);
+                    let problem = match as_written {
+                        true => format!("is not a cron expression: {error}"),
+                        false => "is not a cron expression".into(),
+                    };
+                    self.value(&key.of("cron"), &expression, &problem)
                 })?;
                 Ok(When::Cron {
                     expression: Box::new(parsed),
@@ -367,9 +369,10 @@ impl Resolver<'_> {
     }
 
     fn stages(&self, names: &[String], key: &Key) -> Result<Vec<Stage>, ConfigError> {
-        let names = self.texts(names, key)?;
+        let written = names;
+        let names = self.texts(written, key)?;
         let known = |name: &String| STAGES.iter().any(|stage| stage.to_string() == *name);
-        if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        if let Some((unknown, _)) = written.iter().zip(&names).find(|(_, name)| !known(name)) {
             return Err(self.value(key, unknown, "is not a stage"));
         }
         let named = |stage: &Stage| names.is_empty() || names.contains(&stage.to_string());
@@ -443,7 +446,8 @@ impl Resolver<'_> {
         })
     }
 
-    /// What is wrong with a value. It is shown as it was written: what a reference stands for may be secret.
+    /// What is wrong with a value. It is shown as it was written: what a reference stands for may be secret. `value` is
+    /// what was written where that is one of a list.
     fn value(&self, key: &Key, value: &str, problem: &str) -> ConfigError {
         ConfigError::Value {
             setting: self.document.setting(&key.0),

@@ -247,6 +247,7 @@ fn check_schema(place: &str, bytes: &[u8], name_bytes: usize) -> Result<SchemaRe
             ));
         }
         check_type(field, 1, &mut fields_left)
+            .and_then(|()| check_notation(field.data_type()))
             .map_err(|reason| format!("the column `{name}` of {place} {reason}"))?;
         if !names.insert(name) {
             return Err(format!(
@@ -285,6 +286,8 @@ fn check_type(field: &Field, depth: usize, fields_left: &mut usize) -> Result<()
         | DataType::ListView(_)
         | DataType::LargeListView(_) => refused(),
         DataType::FixedSizeBinary(size) if *size <= 0 => refused(),
+        // An Arrow stream cannot tell it from no zone.
+        DataType::Timestamp(_, Some(zone)) if zone.is_empty() => refused(),
         DataType::FixedSizeList(_, size) if *size <= 0 => refused(),
         DataType::Struct(fields) if fields.is_empty() => refused(),
         DataType::Struct(fields) => fields
@@ -295,6 +298,19 @@ fn check_type(field: &Field, depth: usize, fields_left: &mut usize) -> Result<()
         | DataType::FixedSizeList(item, _)
         | DataType::Map(item, _) => check_type(item, depth + 1, fields_left),
         _ => Ok(()),
+    }
+}
+
+/// Manifests record a type by Arrow's notation of it. One that the notation does not name exactly, as with a quotation
+/// mark in the name of a part, could be written and never be read again.
+fn check_notation(data_type: &DataType) -> Result<(), String> {
+    let notation = data_type.to_string();
+    match notation.parse::<DataType>() {
+        Ok(read) if read == *data_type => Ok(()),
+        _ => Err(format!(
+            "has the type {}, which cannot be recorded: its notation is not exact",
+            printable(&notation, 100)
+        )),
     }
 }
 
@@ -314,4 +330,44 @@ fn is_identifier(name: &str) -> bool {
     name.len() <= WAREHOUSE_NAME_BYTES
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Fields, TimeUnit};
+    use arrow::ipc::writer::StreamWriter;
+
+    use super::*;
+    use crate::sandbox::fuzz::describe;
+
+    fn refusal(data_type: DataType) -> Option<String> {
+        let schema = Schema::new(vec![Field::new("c", data_type, true)]);
+        let stream = StreamWriter::try_new(Vec::new(), &schema).expect("a schema");
+        describe(stream.get_ref()).err()
+    }
+
+    #[test]
+    fn a_type_that_could_not_be_read_back_from_a_manifest_is_refused() {
+        let part = |name: &str| Field::new(name, DataType::Int32, false);
+        let structure = |name: &str| DataType::Struct(Fields::from(vec![part(name)]));
+        let zoned = |zone: &str| DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into()));
+        let item = |item: Field| DataType::List(Arc::new(item));
+        let noted = part("item").with_metadata([("a".to_owned(), "b".to_owned())].into());
+        for honest in [
+            structure("a"),
+            structure("A b"),
+            zoned("UTC"),
+            item(part("item")),
+            item(part("element")),
+        ] {
+            assert_eq!(refusal(honest.clone()), None, "{honest}");
+        }
+        for hostile in [structure("a\", b"), zoned("U\"TC"), item(noted)] {
+            let refused =
+                refusal(hostile.clone()).unwrap_or_else(|| panic!("{hostile} is accepted"));
+            assert!(refused.contains("cannot be recorded"), "{refused}");
+        }
+    }
 }

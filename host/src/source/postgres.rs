@@ -14,6 +14,8 @@ mod catalog;
 mod changes;
 mod clock;
 mod copy;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod name;
 mod read;
 mod session;

@@ -18,6 +18,8 @@ mod catalog;
 mod ddl;
 mod decode;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod loading;
 mod query;
 mod sql;

@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod demo;
 mod fix;
+mod fuzz;
 mod guests;
 mod packages;
 mod postgres;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo x COMMAND
   bench [NAME…]      measures what tidemill costs: module, extract, idle, or all; --rows N sets the size
   soak [SUITE…]      kills runs at every moment, for an hour or so: kills, points, init, or all;
                      --kills N, --seed S and --minutes M bound it
+  fuzz [TARGET…]     fuzzes what reads hostile bytes, --seconds N each; needs a C++ compiler, and builds cargo-fuzz once
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/, and those
                      under tests/guests/ into target/test-guests/";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["check", names @ ..] => check::run(names),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["soak", arguments @ ..] => soak::run(arguments),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["fix"] => fix::run(),
         ["guests"] => guests::run(),
         ["help" | "--help" | "-h"] => {

@@ -45,6 +45,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Its story runs the straight line.
     ("demo", &["pipeline"]),
     ("export", &[]),
+    // Lends hostile bytes to all of them; it is part of tests and of `cargo x fuzz` only.
+    (
+        "fuzzing",
+        &["source", "sandbox", "warehouse", "manifest", "registry"],
+    ),
     ("telemetry", &[]),
     (
         "cli",

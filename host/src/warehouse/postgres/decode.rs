@@ -3,6 +3,9 @@
 //! Types without an exact Arrow type are asked for as text. `numeric` without declared digits, which sums and
 //! averages are, is text too: its scale may change from row to row.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
+
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder,
     ListBuilder, PrimitiveBuilder, StringBuilder,
