@@ -6,16 +6,18 @@
 //!                                            ──▶ index-*.parquet     their digests
 //! ```
 
-use std::collections::{HashMap, HashSet};
+mod digested;
+mod spill;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::index::{Index, Sorter, partition_of};
+use self::digested::{Digested, DigestedStream};
+use self::spill::Spill;
+use super::index::{DigestMap, Index, Sorter};
 use super::rows::{Digest128, Digester, RowsError};
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{IndexSegment, Object};
@@ -28,8 +30,11 @@ use crate::zone::parquet::PartWriter;
 /// memory: 65 536 rows of a fact are some 10 MB, and a look-up reads each object of the index at most once.
 const LOOK_UP_ROWS: usize = 1 << 16;
 
-/// Keys in one partition of a full compare: some 100 MB of digests.
-const PARTITION_KEYS: u64 = 2_000_000;
+/// Keys in one partition of a full compare: some 40 to 70 MB of digests.
+const PARTITION_KEYS: u64 = 1_000_000;
+
+/// Batches that are digested before the first of them is taken: one while another is compared and written.
+const DIGESTS_AHEAD: usize = 2;
 
 /// Partitions at most, each with an open temporary file and a buffer.
 const PARTITIONS: usize = 256;
@@ -46,6 +51,9 @@ pub(crate) enum LandingError {
     /// The digest of a row cannot be made.
     #[error(transparent)]
     Digest(#[from] RowsError),
+    /// The thread that made digests ended without an answer.
+    #[error("the digests of some rows could not be made")]
+    Lost(#[source] tokio::task::JoinError),
     /// A temporary file could not be used.
     #[error("a temporary file for comparing could not be used")]
     Spill(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -55,7 +63,7 @@ impl Classify for LandingError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::DuplicateKey => ErrorKind::Data,
-            Self::Rows(_) => ErrorKind::Bug,
+            Self::Rows(_) | Self::Lost(_) => ErrorKind::Bug,
             Self::Digest(error) => error.kind(),
             Self::Spill(_) => ErrorKind::Unavailable,
         }
@@ -68,7 +76,7 @@ impl Classify for LandingError {
             ),
             Self::Digest(error) => error.hint(),
             Self::Spill(_) => Some("check that the temporary folder has space, or set TMPDIR".into()),
-            Self::Rows(_) => None,
+            Self::Rows(_) | Self::Lost(_) => None,
         }
     }
 }
@@ -103,7 +111,7 @@ pub(crate) struct Counts {
 pub(crate) struct Landing {
     zone: Arc<dyn Zone>,
     prefix: String,
-    digester: Digester,
+    digester: Arc<Digester>,
     key_positions: Vec<usize>,
     key_schema: SchemaRef,
     index: Index,
@@ -131,7 +139,7 @@ impl Landing {
     ) -> Result<Self> {
         let schema = table.schema();
         let key_schema = table.key_schema();
-        let digester = Digester::new(&schema, &table.key)?;
+        let digester = Arc::new(Digester::new(&schema, &table.key)?);
         let key_positions = table
             .key
             .iter()
@@ -164,10 +172,12 @@ impl Landing {
     }
 
     /// Lands every row of a table that has not been landed before.
-    pub(crate) async fn land_all(&mut self, mut batches: BatchStream) -> Result<()> {
-        while let Some(batch) = batches.try_next().await? {
-            let digested = self.digest(batch)?;
-            self.keep(&digested, |_, _| Some(Change::New)).await?;
+    pub(crate) async fn land_all(&mut self, batches: BatchStream) -> Result<()> {
+        let mut batches = self.digested(batches);
+        while let Some(digested) = batches.try_next().await? {
+            self.read(&digested);
+            self.keep_all(&digested).await?;
+            self.counts.new += digested.keys.len() as u64;
         }
         Ok(())
     }
@@ -175,22 +185,22 @@ impl Landing {
     /// Lands those of some candidate rows that differ from their latest landed version.
     ///
     /// A few are looked up in the index; from [`LOOK_UP_ROWS`] on they are compared with the whole of it.
-    pub(crate) async fn land_candidates(&mut self, mut batches: BatchStream) -> Result<()> {
-        let mut held: Vec<RecordBatch> = Vec::new();
+    pub(crate) async fn land_candidates(&mut self, batches: BatchStream) -> Result<()> {
+        let mut batches = self.digested(batches);
+        let mut held: Vec<Digested> = Vec::new();
         let mut held_rows = 0;
-        while let Some(batch) = batches.try_next().await? {
-            held_rows += batch.num_rows();
-            held.push(batch);
+        while let Some(digested) = batches.try_next().await? {
+            held_rows += digested.keys.len();
+            held.push(digested);
             if held_rows >= LOOK_UP_ROWS {
-                let held = futures::stream::iter(held.into_iter().map(Ok));
-                let all = Box::pin(held.chain(batches));
+                let held = stream::iter(held.into_iter().map(Ok));
+                let all = held.chain(batches).boxed();
                 return self.compare(all, Deletes::Unknown).await;
             }
         }
-        let held = held
-            .into_iter()
-            .map(|batch| self.digest(batch))
-            .collect::<Result<Vec<_>>>()?;
+        for digested in &held {
+            self.read(digested);
+        }
         let keys: Vec<Digest128> = held.iter().flat_map(|d| d.keys.iter().copied()).collect();
         if keys.is_empty() {
             return Ok(());
@@ -205,16 +215,22 @@ impl Landing {
 
     /// Lands the differences between every row of the table and what has been landed, deletions included.
     pub(crate) async fn land_differences(&mut self, batches: BatchStream) -> Result<()> {
+        let batches = self.digested(batches);
         self.compare(batches, Deletes::WhatIsNotSeen).await
     }
 
-    async fn compare(&mut self, batches: BatchStream, deletes: Deletes) -> Result<()> {
+    async fn compare(&mut self, mut batches: DigestedStream, deletes: Deletes) -> Result<()> {
         let wanted = self.index.rows().div_ceil(PARTITION_KEYS);
         let partitions = usize::try_from(wanted)
             .unwrap_or(PARTITIONS)
             .clamp(1, PARTITIONS);
         if partitions == 1 {
-            return self.compare_partition(batches, 0, 1, deletes).await;
+            let mut live = self.index.partition(0, 1).await?;
+            while let Some(digested) = batches.try_next().await? {
+                self.read(&digested);
+                self.keep_differences(&digested, &mut live).await?;
+            }
+            return self.delete_rest(live, deletes).await;
         }
         let spilled = self.spill(batches, partitions).await?;
         for (partition, batches) in spilled.into_iter().enumerate() {
@@ -226,26 +242,30 @@ impl Landing {
 
     async fn compare_partition(
         &mut self,
-        mut batches: BatchStream,
+        mut batches: DigestedStream,
         partition: usize,
         partitions: usize,
         deletes: Deletes,
     ) -> Result<()> {
         let mut live = self.index.partition(partition, partitions).await?;
-        let (is_spilled, anew) = (partitions > 1, self.anew);
-        while let Some(batch) = batches.try_next().await? {
-            let digested = if is_spilled {
-                self.digest_again(batch)?
-            } else {
-                self.digest(batch)?
-            };
-            self.keep(&digested, |key, row| {
-                let before = live.remove(key);
-                let same = (anew && before.is_some()).then_some(Change::Changed);
-                Change::of(before.as_ref(), row).or(same)
-            })
-            .await?;
+        while let Some(digested) = batches.try_next().await? {
+            self.keep_differences(&digested, &mut live).await?;
         }
+        self.delete_rest(live, deletes).await
+    }
+
+    /// Takes the keys of a batch out of `live`, and keeps the rows that differ from what is there.
+    async fn keep_differences(&mut self, digested: &Digested, live: &mut DigestMap) -> Result<()> {
+        let anew = self.anew;
+        self.keep(digested, |key, row| {
+            let before = live.remove(key);
+            let same = (anew && before.is_some()).then_some(Change::Changed);
+            Change::of(before.as_ref(), row).or(same)
+        })
+        .await
+    }
+
+    async fn delete_rest(&mut self, live: DigestMap, deletes: Deletes) -> Result<()> {
         match deletes {
             Deletes::WhatIsNotSeen => self.delete(live).await,
             Deletes::Unknown => Ok(()),
@@ -255,43 +275,31 @@ impl Landing {
     /// Cuts the rows into partitions of the key digest, each in a temporary file.
     async fn spill(
         &mut self,
-        mut batches: BatchStream,
+        mut batches: DigestedStream,
         partitions: usize,
-    ) -> Result<Vec<BatchStream>> {
+    ) -> Result<Vec<DigestedStream>> {
         let mut spills = (0..partitions)
             .map(|_| Spill::new(self.rows.schema()))
             .collect::<Result<Vec<_>, _>>()?;
-        while let Some(batch) = batches.try_next().await? {
-            let digested = self.digest(batch)?;
-            let places: Vec<usize> = digested
-                .keys
-                .iter()
-                .map(|key| partition_of(key, partitions))
-                .collect();
-            for (partition, spill) in spills.iter_mut().enumerate() {
-                let mask: BooleanArray = places
-                    .iter()
-                    .map(|place| Some(*place == partition))
-                    .collect();
-                if mask.true_count() > 0 {
-                    spill.write(
-                        &filter_record_batch(&digested.batch, &mask).map_err(LandingError::Rows)?,
-                    )?;
+        while let Some(digested) = batches.try_next().await? {
+            self.read(&digested);
+            for (partition, part) in digested.partitioned(partitions)? {
+                if let Some(spill) = spills.get_mut(partition) {
+                    spill.write(&part)?;
                 }
             }
         }
         spills.into_iter().map(|spill| Ok(spill.read()?)).collect()
     }
 
-    async fn delete(&mut self, gone: HashMap<Digest128, Digest128>) -> Result<()> {
+    async fn delete(&mut self, gone: DigestMap) -> Result<()> {
         if gone.is_empty() {
             return Ok(());
         }
         let gone: HashSet<Digest128> = gone.into_keys().collect();
         for keys in self.index.keys_of(gone).await? {
             let digests = Digester::new(keys.schema_ref(), &self.key_names())?.keys(&keys)?;
-            self.entries
-                .add(&digests, &vec![None; digests.len()], &keys)?;
+            self.entries.add(&digests, None, &keys)?;
             self.gone.write(&keys).await?;
             self.counts.deleted += keys.num_rows() as u64;
         }
@@ -331,12 +339,13 @@ impl Landing {
     /// count and a row that is there twice does.
     pub(crate) async fn land_content(
         mut self,
-        mut batches: BatchStream,
+        batches: BatchStream,
         before: Option<&str>,
     ) -> Result<Landed> {
         let mut sum = 0_u128;
-        while let Some(batch) = batches.try_next().await? {
-            let digested = self.digest(batch)?;
+        let mut batches = self.digested(batches);
+        while let Some(digested) = batches.try_next().await? {
+            self.read(&digested);
             for row in &digested.rows {
                 sum = sum.wrapping_add(u128::from_be_bytes(*row));
             }
@@ -362,21 +371,38 @@ impl Landing {
         Ok(landed)
     }
 
-    fn digest(&mut self, batch: RecordBatch) -> Result<Digested> {
-        self.counts.read += batch.num_rows() as u64;
-        (self.progress)(
-            batch.num_rows() as u64,
-            batch.get_array_memory_size() as u64,
-        );
-        self.digest_again(batch)
+    /// The batches with their digests, which are made on threads for such work.
+    fn digested(&self, batches: BatchStream) -> DigestedStream {
+        let digester = self.digester.clone();
+        batches
+            .map(move |batch| {
+                let digester = digester.clone();
+                async move {
+                    let batch = batch?;
+                    tokio::task::spawn_blocking(move || Digested::new(&digester, batch))
+                        .await
+                        .map_err(LandingError::Lost)?
+                }
+            })
+            .buffered(DIGESTS_AHEAD)
+            .boxed()
     }
 
-    fn digest_again(&self, batch: RecordBatch) -> Result<Digested> {
-        Ok(Digested {
-            keys: self.digester.keys(&batch)?,
-            rows: self.digester.rows(&batch)?,
-            batch,
-        })
+    /// Counts the rows of a batch that the source sent.
+    fn read(&mut self, digested: &Digested) {
+        let rows = digested.keys.len() as u64;
+        self.counts.read += rows;
+        (self.progress)(rows, digested.batch.get_array_memory_size() as u64);
+    }
+
+    async fn keep_all(&mut self, digested: &Digested) -> Result<()> {
+        let key_columns = digested
+            .batch
+            .project(&self.key_positions)
+            .map_err(LandingError::Rows)?;
+        self.entries
+            .add(&digested.keys, Some(&digested.rows), &key_columns)?;
+        Ok(self.rows.write(&digested.batch).await?)
     }
 
     /// Writes those rows of a batch that `change` finds to be changes.
@@ -391,34 +417,15 @@ impl Landing {
             .zip(&digested.rows)
             .map(|(key, row)| change(key, row))
             .collect();
-        let mask: BooleanArray = changes
-            .iter()
-            .map(|change| Some(change.is_some()))
-            .collect();
-        if mask.true_count() == 0 {
+        let kept = changes.iter().filter(|change| change.is_some()).count();
+        if kept == 0 {
             return Ok(());
         }
-        let batch = filter_record_batch(&digested.batch, &mask).map_err(LandingError::Rows)?;
-        let kept = || changes.iter().map(Option::is_some);
-        let keys: Vec<_> = digested
-            .keys
-            .iter()
-            .zip(kept())
-            .filter(|(_, k)| *k)
-            .map(|(d, _)| *d)
-            .collect();
-        let rows: Vec<_> = digested
-            .rows
-            .iter()
-            .zip(kept())
-            .filter(|(_, k)| *k)
-            .map(|(d, _)| Some(*d))
-            .collect();
-        let key_columns = batch
-            .project(&self.key_positions)
-            .map_err(LandingError::Rows)?;
-        self.entries.add(&keys, &rows, &key_columns)?;
-        self.rows.write(&batch).await?;
+        if kept == changes.len() {
+            self.keep_all(digested).await?;
+        } else {
+            self.keep_all(&digested.filtered(&changes)?).await?;
+        }
         for change in changes.into_iter().flatten() {
             match change {
                 Change::New => self.counts.new += 1,
@@ -452,52 +459,6 @@ impl Change {
             Some(before) if before != row => Some(Self::Changed),
             Some(_) => None,
         }
-    }
-}
-
-/// A batch with one key and one row digest per row.
-struct Digested {
-    batch: RecordBatch,
-    keys: Vec<Digest128>,
-    rows: Vec<Digest128>,
-}
-
-/// Rows of one partition in a temporary file without a name.
-struct Spill {
-    file: std::fs::File,
-    writer: arrow::ipc::writer::StreamWriter<std::io::BufWriter<std::fs::File>>,
-}
-
-fn no_spill(error: impl std::error::Error + Send + Sync + 'static) -> LandingError {
-    LandingError::Spill(Box::new(error))
-}
-
-impl Spill {
-    fn new(schema: SchemaRef) -> Result<Self, LandingError> {
-        let file = tempfile::tempfile().map_err(no_spill)?;
-        let sink = std::io::BufWriter::new(file.try_clone().map_err(no_spill)?);
-        let writer = arrow::ipc::writer::StreamWriter::try_new(sink, &schema).map_err(no_spill)?;
-        Ok(Self { file, writer })
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), LandingError> {
-        self.writer.write(batch).map_err(no_spill)
-    }
-
-    fn read(mut self) -> Result<BatchStream, LandingError> {
-        use std::io::Seek as _;
-        self.writer.finish().map_err(no_spill)?;
-        drop(self.writer);
-        self.file.rewind().map_err(no_spill)?;
-        let reader = arrow::ipc::reader::StreamReader::try_new_buffered(self.file, None)
-            .map_err(no_spill)?;
-        let batches = reader.map(|batch| {
-            batch.map_err(|error| crate::source::SourceError::Protocol {
-                target: "a temporary file for comparing".into(),
-                reason: error.to_string(),
-            })
-        });
-        Ok(Box::pin(futures::stream::iter(batches)))
     }
 }
 

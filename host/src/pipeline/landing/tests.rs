@@ -3,6 +3,7 @@ use crate::table::{Column, Fidelity, KeyOrigin, TableKind, TableName};
 use crate::zone::memory::MemoryZone;
 use arrow::array::{AsArray as _, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::record_batch::RecordBatch;
 
 fn column(name: &str, data_type: DataType) -> Column {
     Column {
@@ -165,7 +166,8 @@ async fn a_compare_in_partitions_finds_the_same() {
     first.land_all(rows(&before)).await.unwrap();
     landings.end(first).await;
     let mut second = landings.next();
-    let spilled = second.spill(rows(&after), 7).await.unwrap();
+    let after = second.digested(rows(&after));
+    let spilled = second.spill(after, 7).await.unwrap();
     for (partition, batches) in spilled.into_iter().enumerate() {
         let deletes = Deletes::WhatIsNotSeen;
         second
