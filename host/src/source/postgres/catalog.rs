@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::super::{Discovered, cursor};
 use super::name::Relation;
-use super::types::{self, BaseType};
+use super::types::{self, BaseType, Wire};
 use crate::digest::Digest;
 use crate::table::{Column, ColumnIdentity, Identity, KeyOrigin, Table, TableKind};
 use crate::watermark::CompareReason;
@@ -131,8 +131,7 @@ pub(super) struct CatalogColumn {
     /// Its type, and that type with domains resolved.
     type_oid: u32,
     pub(super) base_oid: u32,
-    /// Whether its value has to be cast to text.
-    pub(super) cast: bool,
+    pub(super) wire: Wire,
     serial: bool,
 }
 
@@ -206,7 +205,7 @@ async fn columns(
                 number: row.try_get(8)?,
                 type_oid: row.try_get(9)?,
                 base_oid,
-                cast: landing.cast,
+                wire: landing.wire,
                 serial: row.try_get(7)?,
             });
     }

@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use self::column::Column;
+use super::types::Wire;
 
 /// Rows in a batch, at most.
 pub(super) const BATCH_ROWS: usize = 8_192;
@@ -100,16 +101,18 @@ pub(super) struct CopyDecoder {
 }
 
 impl CopyDecoder {
-    /// A decoder of rows that have the columns of `schema`, in its order.
+    /// A decoder of rows that have the columns of `schema`, in its order, sent as `wires` says.
     ///
     /// # Errors
     /// [`CopyError::Format`] when the schema has a type that is never landed from PostgreSQL.
-    pub(super) fn new(schema: SchemaRef) -> Result<Self, CopyError> {
+    pub(super) fn new(schema: SchemaRef, wires: &[Wire]) -> Result<Self, CopyError> {
         let columns = schema
             .fields()
             .iter()
-            .map(|field| {
-                Column::new(field.data_type(), field.is_nullable())
+            .enumerate()
+            .map(|(position, field)| {
+                let wire = wires.get(position).copied().unwrap_or_default();
+                Column::new(field.data_type(), wire, field.is_nullable())
                     .ok_or_else(|| broken(format!("no decoder for {}", field.data_type())))
             })
             .collect::<Result<_, _>>()?;
@@ -282,7 +285,10 @@ impl CopyDecoder {
 
     /// Closes the batch in the making.
     fn cut(&mut self) -> Result<(), CopyError> {
-        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        let columns = self.columns.iter_mut().enumerate();
+        let arrays = columns
+            .map(|(position, column)| column.finish().map_err(|misfit| misfit.at(position)))
+            .collect::<Result<_, _>>()?;
         let options =
             arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(self.rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)

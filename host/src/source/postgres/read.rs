@@ -20,6 +20,7 @@ use super::name::quote;
 use super::session::failed;
 use super::snapshot::{Connections, Places};
 use super::target::{Seen, Target};
+use super::types::Wire;
 use super::{changes, clock};
 use crate::table::{Table, TableKind};
 
@@ -71,29 +72,39 @@ pub(super) async fn open(
             Ok((columns, ranges))
         })
         .await?;
-    let (select, seen) = selected(&target, table, &columns)?;
+    let selected = selected(&target, table, &columns)?;
     let statements = ranges
         .iter()
-        .map(|range| statement(&select, &target.sql(), condition.as_deref(), *range))
+        .map(|range| statement(&selected.list, &target.sql(), condition.as_deref(), *range))
         .collect();
     let plan = Arc::new(Plan {
         connections: Arc::clone(connections),
         target,
-        seen,
+        seen: selected.seen,
         schema: table.schema(),
+        wires: selected.wires,
     });
     Ok(Interleaved::new(plan, statements).into_stream())
 }
 
-/// The select list, every column of `table` in its order and cast to text where that is how it is landed, and
-/// which columns of the catalog these are.
+/// How the columns of a table are asked for and come.
+struct Selected {
+    /// The select list, every column of the table in its order.
+    list: String,
+    /// Which columns of the catalog these are.
+    seen: Vec<Seen>,
+    /// How the server sends each.
+    wires: Vec<Wire>,
+}
+
 fn selected(
     target: &Target,
     table: &Table,
     columns: &[CatalogColumn],
-) -> Result<(String, Vec<Seen>), SourceError> {
+) -> Result<Selected, SourceError> {
     let mut list = Vec::with_capacity(table.columns.len());
     let mut seen = Vec::with_capacity(table.columns.len());
+    let mut wires = Vec::with_capacity(table.columns.len());
     for wanted in &table.columns {
         let found = columns
             .iter()
@@ -101,11 +112,19 @@ fn selected(
         let Some(found) = found else {
             return Err(target.altered());
         };
-        let cast = if found.cast { "::pg_catalog.text" } else { "" };
+        let cast = match found.wire {
+            Wire::Cast => "::pg_catalog.text",
+            Wire::Binary | Wire::Uuid | Wire::Jsonb => "",
+        };
         list.push(format!("{}{cast}", quote(&wanted.name)));
         seen.push(Seen::of(found));
+        wires.push(found.wire);
     }
-    Ok((list.join(", "), seen))
+    Ok(Selected {
+        list: list.join(", "),
+        seen,
+        wires,
+    })
 }
 
 fn statement(select: &str, from: &str, condition: Option<&str>, range: Range) -> String {
@@ -170,6 +189,8 @@ struct Plan {
     /// The columns that are read, as the snapshot sees them.
     seen: Vec<Seen>,
     schema: SchemaRef,
+    /// How the server sends each column.
+    wires: Vec<Wire>,
 }
 
 /// A range that is being read.
@@ -273,7 +294,7 @@ async fn copy(
     let reader = connections.reader().await?;
     plan.target.lock(connections, &reader, &plan.seen).await?;
     let mut bytes = std::pin::pin!(reader.copy_out(&statement).await.map_err(refused)?);
-    let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema)).map_err(misread)?;
+    let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema), &plan.wires).map_err(misread)?;
     while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
         decoder.push(&fragment).map_err(misread)?;
         while let Some(batch) = decoder.next_batch() {

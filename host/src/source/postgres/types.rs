@@ -28,13 +28,26 @@ pub(super) struct BaseType {
     pub(super) is_enum: bool,
 }
 
+/// How the server sends the values of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Wire {
+    /// In the type's binary form, which is that of the landed type.
+    #[default]
+    Binary,
+    /// As the text that the server writes for it, because its binary form is another.
+    Cast,
+    /// As the 16 bytes of a uuid, of which we write the text: the server would take three times as long.
+    Uuid,
+    /// As the text of a jsonb behind the version of its form.
+    Jsonb,
+}
+
 /// How a type is landed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Landing {
     pub(super) data_type: DataType,
     pub(super) fidelity: Fidelity,
-    /// Whether the server has to write the value as text, because its binary form is another.
-    pub(super) cast: bool,
+    pub(super) wire: Wire,
 }
 
 impl Landing {
@@ -42,16 +55,16 @@ impl Landing {
         Self {
             data_type,
             fidelity: Fidelity::Exact,
-            cast: false,
+            wire: Wire::Binary,
         }
     }
 
     /// Landed as text that stands for exactly one value.
-    fn exact_text() -> Self {
+    fn exact_text(wire: Wire) -> Self {
         Self {
             data_type: DataType::Utf8,
             fidelity: Fidelity::Exact,
-            cast: true,
+            wire,
         }
     }
 
@@ -59,15 +72,16 @@ impl Landing {
         Self {
             data_type: DataType::Utf8,
             fidelity: Fidelity::Text(reason.to_owned()),
-            cast: true,
+            wire: Wire::Cast,
         }
     }
 }
 
 /// How values of `base` are landed.
 pub(super) fn landing(base: BaseType) -> Landing {
+    // The binary form of an enum and of a name is their text.
     if base.is_enum {
-        return Landing::exact_text();
+        return Landing::exact_text(Wire::Binary);
     }
     let Some(known) = Type::from_oid(base.oid) else {
         return Landing::text("a type of its own has no Arrow type");
@@ -85,7 +99,9 @@ pub(super) fn landing(base: BaseType) -> Landing {
         // The cast of char(n) to text would strip its blanks.
         "text" | "varchar" | "bpchar" | "json" => Landing::exact(DataType::Utf8),
         // The canonical text of a uuid is one to one and what people search for; 16 bytes are neither.
-        "name" | "uuid" | "jsonb" => Landing::exact_text(),
+        "uuid" => Landing::exact_text(Wire::Uuid),
+        "jsonb" => Landing::exact_text(Wire::Jsonb),
+        "name" => Landing::exact_text(Wire::Binary),
         "bytea" => Landing::exact(DataType::Binary),
         "date" => Landing::exact(DataType::Date32),
         "time" => Landing::exact(DataType::Time64(micros)),
@@ -177,13 +193,13 @@ mod tests {
         ] {
             let landing = landed(known.oid(), -1);
             assert_eq!(landing.data_type, DataType::Utf8);
-            assert!(landing.cast);
+            assert_eq!(landing.wire, Wire::Cast);
             assert!(matches!(landing.fidelity, Fidelity::Text(reason) if !reason.is_empty()));
         }
     }
 
     #[test]
     fn blanks_of_a_character_column_are_kept() {
-        assert!(!landed(Type::BPCHAR.oid(), 9).cast);
+        assert_eq!(landed(Type::BPCHAR.oid(), 9).wire, Wire::Binary);
     }
 }

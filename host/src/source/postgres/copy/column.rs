@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder,
+    Decimal256Builder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+    StringArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, TimeUnit, i256};
 
-use super::{CopyError, numeric};
+use super::{CopyError, Wire, numeric};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL's dates begin.
 const EPOCH_DAYS: i32 = 10_957;
@@ -18,6 +18,25 @@ const EPOCH_DAYS: i32 = 10_957;
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * DAY_MICROS;
 
 const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Where the digits of each byte of a uuid stand in its text.
+const UUID_DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// Both digits of every byte.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler does it, and would say so"
+)]
+const HEXADECIMAL: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 /// Why a field has no place in its column.
 #[derive(Debug)]
@@ -64,7 +83,10 @@ enum Values {
     Float64(Float64Builder),
     Decimal128(Decimal128Builder, u8, i8),
     Decimal256(Decimal256Builder, u8, i8),
-    Utf8(StringBuilder),
+    /// Bytes until the batch is complete: they are found to be text all at once.
+    Utf8(BinaryBuilder),
+    Uuid(BinaryBuilder),
+    Jsonb(BinaryBuilder),
     Binary(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
@@ -73,8 +95,10 @@ enum Values {
 
 impl Column {
     /// The builder for `data_type`; `None` for a type that is never landed from PostgreSQL.
-    pub(super) fn new(data_type: &DataType, nullable: bool) -> Option<Self> {
+    pub(super) fn new(data_type: &DataType, wire: Wire, nullable: bool) -> Option<Self> {
         let values = match data_type {
+            DataType::Utf8 if wire == Wire::Uuid => Values::Uuid(BinaryBuilder::new()),
+            DataType::Utf8 if wire == Wire::Jsonb => Values::Jsonb(BinaryBuilder::new()),
             DataType::Boolean => Values::Boolean(BooleanBuilder::new()),
             DataType::Int16 => Values::Int16(Int16Builder::new()),
             DataType::Int32 => Values::Int32(Int32Builder::new()),
@@ -91,7 +115,7 @@ impl Column {
                 *precision,
                 *scale,
             ),
-            DataType::Utf8 => Values::Utf8(StringBuilder::new()),
+            DataType::Utf8 => Values::Utf8(BinaryBuilder::new()),
             DataType::Binary => Values::Binary(BinaryBuilder::new()),
             DataType::Date32 => Values::Date(Date32Builder::new()),
             DataType::Time64(TimeUnit::Microsecond) => {
@@ -118,8 +142,8 @@ impl Column {
     }
 
     /// The values so far as an array; the next batch starts empty.
-    pub(super) fn finish(&mut self) -> ArrayRef {
-        match &mut self.values {
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, Misfit> {
+        Ok(match &mut self.values {
             Values::Boolean(builder) => Arc::new(builder.finish()),
             Values::Int16(builder) => Arc::new(builder.finish()),
             Values::Int32(builder) => Arc::new(builder.finish()),
@@ -128,12 +152,14 @@ impl Column {
             Values::Float64(builder) => Arc::new(builder.finish()),
             Values::Decimal128(builder, ..) => Arc::new(builder.finish()),
             Values::Decimal256(builder, ..) => Arc::new(builder.finish()),
-            Values::Utf8(builder) => Arc::new(builder.finish()),
+            Values::Utf8(builder) | Values::Uuid(builder) | Values::Jsonb(builder) => {
+                Arc::new(text(builder.finish())?)
+            }
             Values::Binary(builder) => Arc::new(builder.finish()),
             Values::Date(builder) => Arc::new(builder.finish()),
             Values::Time(builder) => Arc::new(builder.finish()),
             Values::Timestamp(builder) => Arc::new(builder.finish()),
-        }
+        })
     }
 }
 
@@ -148,7 +174,9 @@ impl Values {
             Self::Float64(builder) => builder.append_null(),
             Self::Decimal128(builder, ..) => builder.append_null(),
             Self::Decimal256(builder, ..) => builder.append_null(),
-            Self::Utf8(builder) => builder.append_null(),
+            Self::Utf8(builder) | Self::Uuid(builder) | Self::Jsonb(builder) => {
+                builder.append_null();
+            }
             Self::Binary(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
             Self::Time(builder) => builder.append_null(),
@@ -181,7 +209,9 @@ impl Values {
             Self::Decimal256(builder, precision, scale) => {
                 builder.append_value(decimal::<i256, Decimal256Type>(field, *precision, *scale)?);
             }
-            Self::Utf8(builder) => builder.append_value(text(field)?),
+            Self::Utf8(builder) => builder.append_value(field),
+            Self::Uuid(builder) => builder.append_value(uuid(fixed(field, "a uuid")?)),
+            Self::Jsonb(builder) => builder.append_value(jsonb(field)?),
             Self::Binary(builder) => builder.append_value(field),
             Self::Date(builder) => builder.append_value(date(field)?),
             Self::Time(builder) => builder.append_value(time(field)?),
@@ -220,10 +250,34 @@ fn decimal<V: numeric::Unscaled, T: DecimalType<Native = V>>(
     Ok(value)
 }
 
-fn text(field: &[u8]) -> Result<&str, Misfit> {
+fn text(values: BinaryArray) -> Result<StringArray, Misfit> {
     // A database in the encoding SQL_ASCII stores and sends any bytes.
-    std::str::from_utf8(field)
+    StringArray::try_from_binary(values)
         .map_err(|_| Misfit::value("bytes that are not UTF-8", "text in UTF-8"))
+}
+
+/// The text of a uuid: 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12.
+fn uuid(bytes: [u8; 16]) -> [u8; 36] {
+    let mut text = [b'-'; 36];
+    for (byte, at) in bytes.iter().zip(UUID_DIGITS) {
+        let digits = HEXADECIMAL.get(usize::from(*byte));
+        if let (Some(digits), Some(place)) = (digits, text.get_mut(at..at + 2)) {
+            place.copy_from_slice(digits);
+        }
+    }
+    text
+}
+
+/// The text behind the version of a jsonb, of which there has been one.
+fn jsonb(field: &[u8]) -> Result<&[u8], Misfit> {
+    match field.split_first() {
+        Some((1, text)) => Ok(text),
+        Some((version, _)) => Err(Misfit::value(
+            format!("a jsonb of version {version}"),
+            "jsonb of version 1",
+        )),
+        None => Err(Misfit::Length(0, "a jsonb")),
+    }
 }
 
 fn date(field: &[u8]) -> Result<i32, Misfit> {

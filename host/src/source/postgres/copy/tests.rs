@@ -51,7 +51,7 @@ fn stream(rows: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn decode(schema: &SchemaRef, fragments: &[&[u8]]) -> Result<RecordBatch, CopyError> {
-    let mut decoder = CopyDecoder::new(schema.clone())?;
+    let mut decoder = CopyDecoder::new(schema.clone(), &[])?;
     let mut batches = Vec::new();
     for fragment in fragments {
         decoder.push(fragment)?;
@@ -346,7 +346,7 @@ fn batches_have_at_most_8192_rows_and_rows_without_columns_are_counted() {
         (Arc::new(Schema::empty()), vec![]),
     ] {
         let rows = vec![row(&fields); 2 * BATCH_ROWS + 1];
-        let mut decoder = CopyDecoder::new(schema).expect("the type is known");
+        let mut decoder = CopyDecoder::new(schema, &[]).expect("the type is known");
         decoder.push(&stream(&rows)).expect("the bytes are right");
         let mut sizes = Vec::new();
         while let Some(batch) = decoder.next_batch() {
@@ -361,10 +361,46 @@ fn batches_have_at_most_8192_rows_and_rows_without_columns_are_counted() {
 fn wide_rows_make_short_batches() {
     let wide = vec![b'x'; BATCH_BYTES / 2];
     let rows = vec![row(&[Some(&wide)]); 4];
-    let mut decoder = CopyDecoder::new(one_column(DataType::Utf8)).expect("the type is known");
+    let mut decoder = CopyDecoder::new(one_column(DataType::Utf8), &[]).expect("the type is known");
     decoder.push(&stream(&rows)).expect("the bytes are right");
     let sizes: Vec<usize> = std::iter::from_fn(|| decoder.next_batch())
         .map(|b| b.num_rows())
         .collect();
     assert_eq!(sizes, [2, 2]);
+}
+
+#[test]
+fn a_uuid_and_a_jsonb_become_the_text_that_the_server_writes_for_them() {
+    let field = |name| Field::new(name, DataType::Utf8, true);
+    let schema: SchemaRef = Arc::new(Schema::new(vec![field("u"), field("j")]));
+    let uuid: Vec<u8> = (0..16).map(|n| n * 17).collect();
+    let read = |uuid: &[u8], jsonb: &[u8]| {
+        let mut decoder = CopyDecoder::new(schema.clone(), &[Wire::Uuid, Wire::Jsonb])?;
+        decoder.push(&stream(&[
+            row(&[Some(uuid), Some(jsonb)]),
+            row(&[None, None]),
+        ]))?;
+        decoder.finish()
+    };
+    let batch = read(&uuid, b"\x01{\"a\": 1}").unwrap().unwrap();
+    let text = |column: usize| -> Vec<Option<&str>> {
+        let array = batch.column(column).as_any().downcast_ref::<StringArray>();
+        array.unwrap().iter().collect()
+    };
+    assert_eq!(
+        text(0),
+        [Some("00112233-4455-6677-8899-aabbccddeeff"), None]
+    );
+    assert_eq!(text(1), [Some("{\"a\": 1}"), None]);
+    let short = read(&uuid[1..], b"\x01{}").unwrap_err().to_string();
+    assert_eq!(
+        short,
+        "field 1 has 15 bytes, which is not the length of a uuid"
+    );
+    let newer = read(&uuid, b"\x02{}").unwrap_err().to_string();
+    assert_eq!(
+        newer,
+        "column 1 holds a jsonb of version 2, which is not a jsonb of version 1"
+    );
+    assert!(matches!(read(&uuid, b""), Err(CopyError::Format(_))));
 }
