@@ -1,5 +1,6 @@
 //! One landing on its way into the warehouse: the steps of its transaction, in order.
 
+use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use super::apply::Apply;
@@ -8,7 +9,7 @@ use super::sql::ident;
 use super::staging::{Origin, Server, Stage};
 use super::target::{Draft, Standing, Target};
 use super::{catalog, ddl, failure, views};
-use crate::contract::ModuleRef;
+use crate::contract::{LoadMode, ModuleRef};
 use crate::run::RunId;
 use crate::warehouse::{BatchStream, Load, TableLoad, TableLoaded, WarehouseError};
 
@@ -49,11 +50,16 @@ struct Planned {
 struct Staged {
     target: Target,
     stage: Stage,
+    /// Whether this load makes the table, so that its rows are copied into it as they are.
+    is_new: bool,
     alias: Option<String>,
     module: ModuleRef,
     transform_run: RunId,
     loaded: TableLoaded,
 }
+
+/// The rows of the tables that a load makes, in the order of the tables.
+type NewRows = VecDeque<BatchStream>;
 
 impl Loading<'_> {
     /// Loads everything and commits.
@@ -66,13 +72,13 @@ impl Loading<'_> {
         };
         self.begin().await?;
         let steps = self.plan(&landing, load.tables).await?;
-        let mut steps = self.stage(&landing, steps).await?;
+        let (mut steps, rows) = self.stage(&landing, steps).await?;
         let staged = steps.iter_mut().filter_map(|step| match step {
             Step::Pending(staged) => Some(&mut **staged),
             Step::Already(_) => None,
         });
         let mut staged: Vec<&mut Staged> = staged.collect();
-        self.make_tables(&staged).await?;
+        self.make_tables(&mut staged, rows).await?;
         self.apply(&mut staged).await?;
         for table in &mut staged {
             self.record(&landing, table).await?;
@@ -147,17 +153,20 @@ impl Loading<'_> {
         &self,
         landing: &Landing,
         steps: Vec<Step<Planned>>,
-    ) -> Result<Vec<Step<Staged>>, WarehouseError> {
+    ) -> Result<(Vec<Step<Staged>>, NewRows), WarehouseError> {
+        let mut rows = NewRows::new();
         let mut staged = Vec::with_capacity(steps.len());
         for (number, step) in steps.into_iter().enumerate() {
             staged.push(match step {
                 Step::Already(loaded) => Step::Already(loaded),
                 Step::Pending(planned) => {
-                    Step::Pending(Box::new(self.stage_table(landing, number, *planned).await?))
+                    let (table, new) = self.stage_table(landing, number, *planned).await?;
+                    rows.extend(new);
+                    Step::Pending(Box::new(table))
                 }
             });
         }
-        Ok(staged)
+        Ok((staged, rows))
     }
 
     async fn stage_table(
@@ -165,7 +174,7 @@ impl Loading<'_> {
         landing: &Landing,
         number: usize,
         planned: Planned,
-    ) -> Result<Staged, WarehouseError> {
+    ) -> Result<(Staged, Option<BatchStream>), WarehouseError> {
         let Planned { target, load } = planned;
         let origin = Origin {
             warehouse: target.schema.clone(),
@@ -177,17 +186,19 @@ impl Loading<'_> {
             landing: landing.number,
             logical_time: landing.logical_time,
         };
-        let rows: BatchStream = load.rows;
-        let stage = Stage::fill(
-            self.server,
-            number,
-            &target,
-            &origin,
-            rows,
-            load.retractions,
-        )
-        .await?;
-        Ok(Staged {
+        let server = self.server;
+        // The versions of an `scd2` table get their validity when they are applied.
+        let is_new = target.standing == Standing::Absent && target.mode != LoadMode::Scd2;
+        let (stage, rows) = if is_new {
+            let stage = Stage::of_origin(server, number, &target, &origin).await?;
+            (stage, Some(load.rows))
+        } else {
+            let (rows, gone) = (load.rows, load.retractions);
+            let stage = Stage::fill(server, number, &target, &origin, rows, gone).await?;
+            (stage, None)
+        };
+        let staged = Staged {
+            is_new,
             loaded: TableLoaded {
                 table: target.table.clone(),
                 notes: target.notes.clone(),
@@ -198,13 +209,18 @@ impl Loading<'_> {
             alias: load.alias,
             module: load.module,
             transform_run: load.transform_run,
-        })
+        };
+        Ok((staged, rows))
     }
 
     /// Makes the schema and the tables that are missing, and the columns that are new.
-    async fn make_tables(&self, tables: &[&mut Staged]) -> Result<(), WarehouseError> {
-        let absent = |table: &&mut Staged| table.target.standing == Standing::Absent;
-        if tables.iter().any(absent) {
+    async fn make_tables(
+        &self,
+        tables: &mut [&mut Staged],
+        mut rows: NewRows,
+    ) -> Result<(), WarehouseError> {
+        let absent = |target: &Target| target.standing == Standing::Absent;
+        if tables.iter().any(|table| absent(&table.target)) {
             self.make_schema().await?;
         }
         for table in tables {
@@ -213,7 +229,17 @@ impl Loading<'_> {
                 self.execute(&statement, format!("make the table {name}"))
                     .await?;
             }
-            if absent(table) {
+            if absent(&table.target) {
+                if table.is_new
+                    && let Some(rows) = rows.pop_front()
+                {
+                    let filled = table.stage.fill_new(self.server, &table.target, rows);
+                    table.loaded.inserted = filled.await?;
+                }
+                for statement in ddl::seal(&table.target) {
+                    self.execute(&statement, format!("index the table {name}"))
+                        .await?;
+                }
                 // Records of a table that was dropped would make the new one look loaded.
                 let recorded = async {
                     self.books.forget_table(name).await?;
@@ -245,6 +271,11 @@ impl Loading<'_> {
     /// Changes the tables: removals from the last table to the first, rows from the first to the last, then
     /// removals that had to wait for them.
     async fn apply(&self, tables: &mut [&mut Staged]) -> Result<(), WarehouseError> {
+        let mut tables: Vec<&mut Staged> = tables
+            .iter_mut()
+            .map(|table| &mut **table)
+            .filter(|table| !table.is_new)
+            .collect();
         let mut removed = vec![0; tables.len()];
         for (table, removed) in tables.iter().zip(&mut removed).rev() {
             *removed += self.applying(table).remove().await?;

@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use tokio_postgres::Client;
 
-use super::failure;
-use super::sql::join;
-use super::target::{LoadColumn, Target};
+use super::sql::{ident, join};
+use super::target::{LoadColumn, PROVENANCE_PREFIX, Target};
+use super::{ddl, failure};
 use crate::warehouse::copy::{CopyColumn, Encoder};
 use crate::warehouse::{BatchStream, WarehouseError};
 
@@ -53,17 +53,7 @@ impl Stage {
         rows: BatchStream,
         retractions: BatchStream,
     ) -> Result<Self, WarehouseError> {
-        let mut stage = Self {
-            rows: format!("pg_temp.tidemill_rows_{number}"),
-            keys: format!("pg_temp.tidemill_keys_{number}"),
-            origin: format!("pg_temp.tidemill_origin_{number}"),
-            row_count: 0,
-            key_count: 0,
-        };
-        server
-            .make_origin(&stage.origin, origin)
-            .await
-            .map_err(|error| server.failed(target, error))?;
+        let mut stage = Self::of_origin(server, number, target, origin).await?;
         let columns: Vec<(usize, &LoadColumn)> = target
             .columns
             .iter()
@@ -74,6 +64,59 @@ impl Stage {
         stage.row_count = server.copy(target, &stage.rows, &columns, rows).await?;
         stage.key_count = server.copy(target, &stage.keys, &keys, retractions).await?;
         Ok(stage)
+    }
+
+    /// The origin alone: of a table that the load makes, whose rows have nothing to be compared with.
+    pub(super) async fn of_origin(
+        server: Server<'_>,
+        number: usize,
+        target: &Target,
+        origin: &Origin,
+    ) -> Result<Self, WarehouseError> {
+        let stage = Self {
+            rows: format!("pg_temp.tidemill_rows_{number}"),
+            keys: format!("pg_temp.tidemill_keys_{number}"),
+            origin: format!("pg_temp.tidemill_origin_{number}"),
+            row_count: 0,
+            key_count: 0,
+        };
+        server
+            .make_origin(&stage.origin, origin)
+            .await
+            .map_err(|error| server.failed(target, error))?;
+        Ok(stage)
+    }
+
+    /// Copies rows into a table that was made for them and is empty; how many they were.
+    pub(super) async fn fill_new(
+        &self,
+        server: Server<'_>,
+        target: &Target,
+        rows: BatchStream,
+    ) -> Result<u64, WarehouseError> {
+        let failed = |error| server.failed(target, error);
+        let provenance = server
+            .quoted(&self.origin, &target.provenance)
+            .await
+            .map_err(failed)?;
+        let client = server.client;
+        let defaults = ddl::defaults(target, Some(&provenance));
+        client.batch_execute(&defaults).await.map_err(failed)?;
+        let names = target.columns.iter().map(|column| ident(&column.name));
+        let copy = format!(
+            "COPY {} ({}) FROM STDIN (FORMAT binary)",
+            target.sql_name(),
+            join(names, ", ")
+        );
+        let columns: Vec<(usize, &LoadColumn)> = target
+            .columns
+            .iter()
+            .map(|column| (column.index, column))
+            .collect();
+        let count = server.send(target, &copy, &columns, rows).await?;
+        let none = ddl::defaults(target, None);
+        client.batch_execute(&none).await.map_err(failed)?;
+        Ok(count)
     }
 }
 
@@ -115,6 +158,24 @@ impl Server<'_> {
         Ok(())
     }
 
+    /// What the origin says in `provenance` columns, as literals that the server quotes.
+    async fn quoted(
+        &self,
+        origin: &str,
+        provenance: &[&str],
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        if provenance.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = provenance.iter().map(|name| {
+            let column = name.strip_prefix(PROVENANCE_PREFIX).unwrap_or(name);
+            format!("pg_catalog.quote_literal({})", ident(column))
+        });
+        let ask = format!("SELECT {} FROM {origin}", join(columns, ", "));
+        let row = self.client.query_one(&ask, &[]).await?;
+        (0..provenance.len()).map(|i| row.try_get(i)).collect()
+    }
+
     /// Makes the temporary table `name` and copies `batches` into it: the number of rows.
     async fn copy(
         &self,
@@ -138,18 +199,7 @@ impl Server<'_> {
             "COPY {name} ({}) FROM STDIN (FORMAT binary)",
             join(names, ", ")
         );
-        let encoder = Encoder::new(
-            columns
-                .iter()
-                .map(|(index, column)| CopyColumn {
-                    name: column.name.clone(),
-                    index: *index,
-                    data_type: column.data_type.clone(),
-                    wire: column.wire.clone(),
-                })
-                .collect(),
-        );
-        let count = self.send(target, &copy, &encoder, batches).await?;
+        let count = self.send(target, &copy, columns, batches).await?;
         // Without statistics the planner takes every temporary table for one of a few rows.
         self.client
             .batch_execute(&format!("ANALYZE {name}"))
@@ -163,9 +213,20 @@ impl Server<'_> {
         &self,
         target: &Target,
         copy: &str,
-        encoder: &Encoder,
+        columns: &[(usize, &LoadColumn)],
         mut batches: BatchStream,
     ) -> Result<u64, WarehouseError> {
+        let encoder = Encoder::new(
+            columns
+                .iter()
+                .map(|(index, column)| CopyColumn {
+                    name: column.name.clone(),
+                    index: *index,
+                    data_type: column.data_type.clone(),
+                    wire: column.wire.clone(),
+                })
+                .collect(),
+        );
         let failed = |error| self.failed(target, error);
         let unreadable = |cause: crate::Error| WarehouseError::Rows {
             table: target.table.clone(),
