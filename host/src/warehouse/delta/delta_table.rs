@@ -33,6 +33,10 @@ use crate::warehouse::{TableLoaded, WarehouseError};
 /// The key in Delta's commit information that holds a [`Stamp`].
 const STAMP: &str = "tidemill";
 
+/// After how many commits the log is summed up in a checkpoint. Whoever opens a table reads the newest checkpoint
+/// and the commits since; Delta's own default of 100 makes every load read up to a hundred small files a table.
+const CHECKPOINTS: (&str, &str) = ("delta.checkpointInterval", "10");
+
 /// What a commit is part of: two commits with the same identity have the same content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -261,7 +265,7 @@ impl TableFolder {
         let wanted: StructType = schema.try_into_kernel()?;
         let Some(newest) = newest else {
             // Log files of versions that a publication names must stay.
-            let settings = [("delta.enableExpiredLogCleanup", "false")];
+            let settings = [("delta.enableExpiredLogCleanup", "false"), CHECKPOINTS];
             let metadata = new_metadata(&wanted, Vec::<String>::new(), settings)?;
             let protocol = protocol(schema)?;
             let operation = DeltaOperation::Create {
@@ -274,11 +278,17 @@ impl TableFolder {
         };
         let state = newest.snapshot()?;
         let mut actions = Vec::new();
-        if *state.schema() != wanted {
-            if has_local_timestamps(schema) && state.protocol().min_reader_version() < 3 {
-                actions.push(protocol(schema)?.into());
-            }
-            actions.push(state.metadata().clone().with_schema(&wanted)?.into());
+        let (name, value) = CHECKPOINTS;
+        let evolves = *state.schema() != wanted;
+        // Of a table that an earlier version made.
+        let has_few_checkpoints = !state.metadata().configuration().contains_key(name);
+        if evolves && has_local_timestamps(schema) && state.protocol().min_reader_version() < 3 {
+            actions.push(protocol(schema)?.into());
+        }
+        if evolves || has_few_checkpoints {
+            let metadata = state.metadata().clone().with_schema(&wanted)?;
+            let metadata = metadata.add_config_key(name.to_owned(), value.to_owned())?;
+            actions.push(metadata.into());
         }
         let operation = if change.is_compaction {
             DeltaOperation::Optimize {

@@ -294,3 +294,23 @@ async fn many_small_files_become_one_and_every_row_stays() {
     let again = payments().rows((1..=70).map(|id| payment(id, "1.00", false)));
     assert_eq!(load_one(&delta, 71, again).await, [0, 0, 0, 70]);
 }
+
+#[tokio::test]
+async fn the_log_is_summed_up_every_ten_commits() {
+    let (_folder, delta) = warehouse();
+    for number in 1..=23 {
+        let id = i32::try_from(number).expect("a small number");
+        load_one(
+            &delta,
+            number,
+            payments().rows([payment(id, "1.00", false)]),
+        )
+        .await;
+    }
+    let log = delta.folder.join("fact_payment").join("_delta_log");
+    let commits = commits(&delta, "fact_payment");
+    assert!(commits >= 23);
+    assert_eq!(files_in(&log, ".checkpoint.parquet"), commits / 10);
+    let rows = ask(&delta, "SELECT count(*) FROM fact_payment").await;
+    assert_eq!(rows, ["23"]);
+}
