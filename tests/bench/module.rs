@@ -24,13 +24,13 @@ const CONTEXT: Context = Context {
 
 /// What came out of a transform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Made {
+pub(crate) struct Made {
     rows: usize,
     rejects: usize,
 }
 
 /// The batches of each input, in the order in which a session takes them.
-type Inputs = Vec<(usize, Vec<RecordBatch>)>;
+pub(crate) type Inputs = Vec<(usize, Vec<RecordBatch>)>;
 
 /// Prints rows per second of every module, in the sandbox and natively.
 pub(crate) fn measure(rows: usize) -> Result<()> {
@@ -82,7 +82,7 @@ fn line(title: &str, name: &str, module: &Module, rows: usize, matched: bool) ->
     Ok(())
 }
 
-fn in_sandbox(module: &Module, inputs: &Inputs) -> Result<(Made, u64)> {
+pub(crate) fn in_sandbox(module: &Module, inputs: &Inputs) -> Result<(Made, u64)> {
     let mut made = Made::default();
     let mut take = |step: tidemill::sandbox::Step| {
         made.rows += step.rows.iter().map(RecordBatch::num_rows).sum::<usize>();
@@ -101,7 +101,7 @@ fn in_sandbox(module: &Module, inputs: &Inputs) -> Result<(Made, u64)> {
     Ok((made, usage.fuel))
 }
 
-fn natively(name: &str, inputs: &Inputs) -> Result<Made> {
+pub(crate) fn natively(name: &str, inputs: &Inputs) -> Result<Made> {
     let mut made = Made::default();
     let mut take = |step: sdk::Step| {
         made.rows += step.rows.iter().map(RecordBatch::num_rows).sum::<usize>();

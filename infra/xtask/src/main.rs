@@ -26,7 +26,8 @@ const USAGE: &str = "usage: cargo x COMMAND
   demo [ARGUMENT…]   builds tidemill and runs `tidemill demo`
   test [ARGUMENT…]   builds and runs every test; the arguments are the test harness's: names, --nocapture
   check [NAME…]      runs every check, or those of these names
-  bench [NAME…]      measures what tidemill costs: module, extract, idle, or all; --rows N sets the size
+  bench [NAME…]      measures what tidemill costs: module, chunk, extract, run, memory, idle, daily, or all;
+                     --rows N and --days N set the size
   soak [SUITE…]      kills runs at every moment, for an hour or so: kills, points, init, or all;
                      --kills N, --seed S and --minutes M bound it
   fuzz [TARGET…]     fuzzes what reads hostile bytes, --seconds N each; needs a C++ compiler, and builds cargo-fuzz once

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let postgres = postgres::programs()?;
     guests::run()?;
     let workspace = Workspace::load()?;
-    let binary = binary(&workspace)?;
+    let binary = binary(&workspace, &[])?;
     let mut tally = Tally::default();
     let mut failures = Vec::new();
     for selection in [
@@ -65,8 +65,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Builds the `tidemill` binary and says where it is.
-pub(crate) fn binary(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the `tidemill` binary, with settings of cargo over those of the workspace, and says where it is.
+pub(crate) fn binary(workspace: &Workspace, settings: &[&str]) -> Result<PathBuf> {
     let mut build = cargo();
     build
         .current_dir(workspace.root())
@@ -80,6 +80,9 @@ pub(crate) fn binary(workspace: &Workspace) -> Result<PathBuf> {
         ])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
+    for setting in settings {
+        build.args(["--config", setting]);
+    }
     let output = build.output().context("cannot run cargo build")?;
     ensure!(output.status.success(), "`{}` failed", call(&build));
     for line in output.stdout.split(|byte| *byte == b'\n') {

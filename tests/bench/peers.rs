@@ -1,0 +1,72 @@
+//! What else reads a PostgreSQL table into Parquet, from PyPI into a folder below `target/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Exact versions: DuckDB loads an extension of its own version only.
+const PACKAGES: [&str; 5] = [
+    "duckdb==1.5.5",
+    "duckdb-extension-postgres-scanner==1.5.5",
+    "connectorx==0.4.6",
+    "adbc-driver-postgresql==1.13.0",
+    "pyarrow==26.0.1",
+];
+
+/// The peers by the names of `peers.py`.
+pub(crate) const NAMES: [(&str, &str); 4] = [
+    ("duckdb", "DuckDB, Parquet with snappy"),
+    ("duckdb-zstd", "DuckDB, Parquet with zstd"),
+    ("connectorx", "ConnectorX and pyarrow"),
+    ("adbc", "ADBC and pyarrow"),
+];
+
+/// A Python with the peers in it.
+pub(crate) struct Peers {
+    python: PathBuf,
+}
+
+impl Peers {
+    /// Installs them, unless they are there.
+    pub(crate) fn install() -> Result<Self> {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers");
+        let python = folder.join("bin/python");
+        if !folder.join("complete").exists() {
+            run(Command::new("python3").arg("-m").arg("venv").arg(&folder))?;
+            let mut install = Command::new(&python);
+            install
+                .args(["-m", "pip", "install", "--quiet"])
+                .args(PACKAGES);
+            run(&mut install)?;
+            std::fs::write(folder.join("complete"), "")?;
+        }
+        Ok(Self { python })
+    }
+
+    /// Reads `table` of a database of a server on `port` into `file`.
+    pub(crate) fn command(
+        &self,
+        name: &str,
+        port: u16,
+        database: &str,
+        [table, key]: [&str; 2],
+        file: &Path,
+    ) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/peers.py");
+        let mut command = Command::new(&self.python);
+        command
+            .arg(script)
+            .args([name, "127.0.0.1"])
+            .arg(port.to_string());
+        command.args([database, table, key]).arg(file);
+        command
+    }
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let talk = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {talk}");
+    Ok(())
+}
