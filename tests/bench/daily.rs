@@ -26,7 +26,7 @@ pub(crate) async fn measure(days: usize) -> Result<()> {
         let source = server.fresh_database().await;
         let star = server.fresh_database().await;
         let warehouse = title.ends_with("to PostgreSQL").then_some(star.as_str());
-        let mut company = Simulation::create(&source, Options::default(), &mut |_| {}).await?;
+        let (mut company, _) = Simulation::create(&source, Options::default(), &mut |_| {}).await?;
         let project = Project::totesys(Some(&source), warehouse)?;
         project.done(["run"])?;
         let mut first = None;

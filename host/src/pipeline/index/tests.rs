@@ -169,7 +169,7 @@ async fn keys_that_were_written_narrow_are_read_wide() {
     let gone = Arc::new(Int64Array::from(vec![2]));
     let gone = RecordBatch::try_new(wide.clone(), vec![gone]).unwrap();
     let mut sorter = Sorter::new(&wide);
-    sorter.add(&[digest(2)], &[None], &gone).unwrap();
+    sorter.add(&[digest(2)], None, &gone).unwrap();
     let added = sorter.finish(zone.clone(), "wide/index").await.unwrap();
     let folded = index.merged(added, "wide/folded").await.unwrap();
     assert_eq!(folded.len(), 1, "both are in one segment");
