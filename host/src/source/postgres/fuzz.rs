@@ -7,7 +7,7 @@ use super::copy::CopyDecoder;
 
 /// The batches of a stream that comes in `fragments`.
 pub(crate) fn decode(schema: &SchemaRef, fragments: &[&[u8]]) -> Result<Vec<RecordBatch>, String> {
-    let mut decoder = CopyDecoder::new(schema.clone()).map_err(|e| e.to_string())?;
+    let mut decoder = CopyDecoder::new(schema.clone(), &[]).map_err(|e| e.to_string())?;
     let mut batches = Vec::new();
     for fragment in fragments {
         decoder.push(fragment).map_err(|e| e.to_string())?;
