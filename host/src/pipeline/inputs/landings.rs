@@ -10,8 +10,7 @@ use crate::contract::Delivery;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::manifest::{
-    CurrentRows, InputObjects, LandedObjects, LandedTable, LandingManifest, ManifestLog, Object,
-    rows_of,
+    CurrentRows, InputObjects, LandedObjects, LandedTable, LandingManifest, ManifestLog, rows_of,
 };
 use crate::table::TableName;
 use crate::zone::{Zone, parquet};
