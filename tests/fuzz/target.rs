@@ -37,7 +37,10 @@ fn begin(name: &str) -> &'static Target {
         }
     }
     if let Some(file) = std::env::var_os(WORDS) {
-        let words = (target.words)().iter().map(|word| entry(word)).collect::<String>();
+        let words = (target.words)()
+            .iter()
+            .map(|word| entry(word))
+            .collect::<String>();
         fs::write(file, words).expect("the dictionary can be written");
     }
     target

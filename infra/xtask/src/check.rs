@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::workspace::{Workspace, cargo};
-use crate::{guests, packages, rooms, tidy, wit};
+use crate::{fuzz, guests, packages, rooms, tidy, wit};
 
 /// One check.
 struct Check {
@@ -22,7 +22,10 @@ struct Check {
 const CHECKS: &[Check] = &[
     Check {
         name: "format",
-        run: |workspace| workspace.cargo(&["fmt", "--all", "--check"]),
+        run: |workspace| {
+            workspace.cargo(&["fmt", "--all", "--check"])?;
+            fuzz::format(workspace.root(), &["--check"])
+        },
     },
     Check {
         name: "rooms",

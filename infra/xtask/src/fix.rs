@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::guests;
 use crate::workspace::Workspace;
+use crate::{fuzz, guests};
 
 /// Applies clippy's suggestions to everything, then formats it.
 ///
@@ -26,5 +26,6 @@ pub(crate) fn run() -> Result<()> {
         arguments.extend(selection);
         workspace.cargo(&arguments)?;
     }
-    workspace.cargo(&["fmt", "--all"])
+    workspace.cargo(&["fmt", "--all"])?;
+    fuzz::format(workspace.root(), &[])
 }

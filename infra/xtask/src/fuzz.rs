@@ -59,6 +59,23 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Formats the targets, which are in a workspace of their own, or with `--check` says what is not formatted.
+///
+/// # Errors
+/// When rustfmt fails, or something is not formatted.
+pub(crate) fn format(root: &Path, flags: &[&str]) -> Result<()> {
+    let mut rustfmt = Command::new("rustfmt");
+    rustfmt
+        .current_dir(root)
+        .args(["--edition", "2024"])
+        .args(flags)
+        .arg(format!("{FOLDER}/target.rs"));
+    for target in targets(root)? {
+        rustfmt.arg(format!("{FOLDER}/targets/{target}.rs"));
+    }
+    succeed(&mut rustfmt)
+}
+
 /// The names of the targets.
 fn targets(root: &Path) -> Result<Vec<String>> {
     let folder = root.join(FOLDER).join("targets");
