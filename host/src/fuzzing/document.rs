@@ -57,7 +57,7 @@ fn edited(input: &mut Unstructured<'_>, originals: &[&str]) -> Result<Vec<u8>> {
         }
         let nodes = count(&document);
         let place = input.int_in_range(0..=nodes - 1)?;
-        let other = nth(&mut document, &mut input.int_in_range(0..=nodes - 1)?).map(|v| v.clone());
+        let other = nth(&mut document, &mut input.int_in_range(0..=nodes - 1)?).cloned();
         if let Some(node) = nth(&mut document, &mut { place }) {
             edit(input, node, other.unwrap_or_default())?;
         }
