@@ -180,7 +180,11 @@ impl<D: FnMut(&Call) -> Option<Side>> Tracer<D> {
                 None => resume(thread, 0),
             };
         };
-        let Some(call) = call(thread, &entry).filter(|_| self.killed.is_none()) else {
+        // A process that the program started has an end of its own.
+        let counts = |call: &Call| {
+            self.killed.is_none() && (call.kind != Kind::Exit || self.is_of_program(thread))
+        };
+        let Some(call) = call(thread, &entry).filter(counts) else {
             return resume(thread, 0);
         };
         if let Some(sent) = self.sent.take() {
@@ -202,6 +206,11 @@ impl<D: FnMut(&Call) -> Option<Side>> Tracer<D> {
                 resume(thread, 0)
             }
         }
+    }
+
+    /// Whether a thread is one of the program itself.
+    fn is_of_program(&self, thread: pid_t) -> bool {
+        std::fs::exists(format!("/proc/{}/task/{thread}", self.program)).unwrap_or(false)
     }
 
     /// A thread that is stopped at the entry of a call never makes it: the kernel looks for a deadly signal first.
