@@ -96,7 +96,7 @@ async fn hostile_modules_stop_their_own_table_alone_which_catches_up() -> Result
     let mut world = World::begin(beginning).await?;
     world.run().await?;
     for (number, (deed, said)) in deeds().into_iter().enumerate() {
-        let version = format!("6.6.{number}");
+        let version = format!("1.6.{number}");
         let digest = push(&world, MODULE, &version, deed).await?;
         promote(&world, MODULE, &version).await?;
         world.live().await?;
@@ -109,7 +109,7 @@ async fn hostile_modules_stop_their_own_table_alone_which_catches_up() -> Result
             .with_context(context)?;
         ensure!(failures.len() == 1, context());
         let message = failures[0]["message"].as_str().with_context(context)?;
-        let begins = format!("transform: {TABLE}: module {MODULE}@{version} ({digest}) {said}");
+        let begins = format!("module {MODULE}@{version} ({digest}) {said}");
         ensure!(message.starts_with(&begins), context());
         ensure!(
             failures[0]["table"] == TABLE && failures[0]["kind"] == "module",
@@ -241,7 +241,7 @@ async fn a_module_finds_nothing_in_its_memory_but_what_it_declared() -> Result<(
     .into_iter()
     .enumerate()
     {
-        let version = format!("6.6.{number}");
+        let version = format!("1.6.{number}");
         let puppet = Puppet::default()
             .says("name", &[b"dim-staff"])
             .takes(vec![input(
