@@ -57,12 +57,20 @@ pub fn all(warehouse: &str) -> Result<Vec<Guest>> {
 /// # Errors
 /// When it is not built; the message says what to run.
 pub fn hostile() -> Result<Vec<u8>> {
+    of_tests("hostile")
+}
+
+/// The component of a module under `tests/guests/`.
+///
+/// # Errors
+/// When it is not built; the message says what to run.
+pub fn of_tests(name: &str) -> Result<Vec<u8>> {
     let test = std::env::current_exe().context("this test does not know where it is")?;
     let file = test
         .ancestors()
-        .map(|folder| folder.join("test-guests").join("hostile.wasm"))
+        .map(|folder| folder.join("test-guests").join(format!("{name}.wasm")))
         .find(|file| file.is_file())
-        .context("the hostile module is not built as a component: run `cargo x guests`")?;
+        .with_context(|| format!("the module {name} is not built as a component: run `cargo x guests`"))?;
     std::fs::read(&file).with_context(|| file.display().to_string())
 }
 
