@@ -147,6 +147,21 @@ pub struct ColumnIdentity {
     pub made_of: Option<Digest>,
 }
 
+impl Column {
+    /// Whether it is landed as the source's own text, and declared to be.
+    pub fn is_declared_text(&self) -> bool {
+        matches!(self.fidelity, Fidelity::Text(_))
+    }
+
+    /// Lands it as the source's own text for the reason given, unless it is already for another.
+    pub fn land_as_text(&mut self, reason: &str) {
+        if self.fidelity == Fidelity::Exact {
+            self.data_type = DataType::Utf8;
+            self.fidelity = Fidelity::Text(reason.to_owned());
+        }
+    }
+}
+
 impl Table {
     /// The Arrow schema of its landed rows: every column, in physical order.
     pub fn schema(&self) -> SchemaRef {
@@ -169,13 +184,19 @@ impl Table {
         ))
     }
 
-    /// The fingerprint of what decides how rows are read: names, source types, nullability and key.
-    /// Row counts and comments do not enter.
+    /// The fingerprint of what decides how rows are read: names, source types, what they are landed as,
+    /// nullability and key. Row counts and comments do not enter.
     pub fn fingerprint(&self) -> Digest {
+        let landed: Vec<String> = self
+            .columns
+            .iter()
+            .map(|c| c.data_type.to_string())
+            .collect();
         let mut parts: Vec<&[u8]> = Vec::new();
-        for column in &self.columns {
+        for (column, landed) in self.columns.iter().zip(&landed) {
             parts.push(column.name.as_bytes());
             parts.push(column.source_type.as_bytes());
+            parts.push(landed.as_bytes());
             parts.push(if column.nullable {
                 b"null"
             } else {

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::super::{Discovered, cursor};
 use super::name::Relation;
-use super::types::{self, BaseType, Wire};
+use super::types::{self, BaseType, TypeKind, Wire};
 use crate::digest::Digest;
 use crate::table::{Column, ColumnIdentity, Identity, KeyOrigin, Table, TableKind};
 use crate::watermark::CompareReason;
@@ -59,7 +59,10 @@ SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod),
        a.attnotnull AND NOT EXISTS (SELECT FROM pg_constraint k
                                      WHERE k.conrelid = a.attrelid AND k.contype = 'n'
                                        AND NOT k.convalidated AND a.attnum = ANY (k.conkey)),
-       base.oid, base.modifier, base.kind = 'e',
+       base.oid, base.modifier, base.kind,
+       (SELECT t.typcategory = 'A' AND t.typlen = -1 AND t.typelem <> 0
+               AND t.oid NOT IN ('int2vector'::regtype, 'oidvector'::regtype)
+          FROM pg_type t WHERE t.oid = base.oid),
        EXISTS (SELECT FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
                 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
                   AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')),
@@ -185,7 +188,7 @@ async fn columns(
         let landing = types::landing(BaseType {
             oid: base_oid,
             modifier: row.try_get(5)?,
-            is_enum: row.try_get(6)?,
+            kind: TypeKind::of(row.try_get(6)?, row.try_get(7)?),
         });
         columns
             .entry(row.try_get(0)?)
@@ -202,11 +205,11 @@ async fn columns(
                     nullable: !row.try_get::<_, bool>(3)?,
                     fidelity: landing.fidelity,
                 },
-                number: row.try_get(8)?,
-                type_oid: row.try_get(9)?,
+                number: row.try_get(9)?,
+                type_oid: row.try_get(10)?,
                 base_oid,
                 wire: landing.wire,
-                serial: row.try_get(7)?,
+                serial: row.try_get(8)?,
             });
     }
     Ok(columns)

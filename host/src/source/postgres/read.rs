@@ -108,17 +108,19 @@ fn selected(
     for wanted in &table.columns {
         let found = columns
             .iter()
-            .find(|c| c.column.name == wanted.name && c.column.data_type == wanted.data_type);
+            .find(|c| c.column.name == wanted.name)
+            .filter(|c| c.column.data_type == wanted.data_type || wanted.is_declared_text());
         let Some(found) = found else {
             return Err(target.altered());
         };
-        let cast = match found.wire {
-            Wire::Cast => "::pg_catalog.text",
-            Wire::Binary | Wire::Uuid | Wire::Jsonb => "",
+        // The project may want text of what would be landed as something else.
+        let wire = match found.column.data_type == wanted.data_type {
+            true => found.wire,
+            false => Wire::Cast,
         };
-        list.push(format!("{}{cast}", quote(&wanted.name)));
+        list.push(wire.asked(&quote(&wanted.name)));
         seen.push(Seen::of(found));
-        wires.push(found.wire);
+        wires.push(wire);
     }
     Ok(Selected {
         list: list.join(", "),

@@ -111,7 +111,7 @@ impl Session {
              SET LOCAL extra_float_digits = 3;
              SET LOCAL bytea_output = 'hex';
              SET LOCAL xmloption = 'content';
-             SET LOCAL lc_monetary = 'C';
+             SET LOCAL quote_all_identifiers = off;
              SET LOCAL row_security = on;
              SET LOCAL synchronize_seqscans = off;
              SET LOCAL max_parallel_workers_per_gather = 0;

@@ -6,7 +6,15 @@
 //! dates and timestamps; `24:00:00`. Rejected: landing these columns as text for the sake of values that
 //! hardly any table has, which would cost every module its typed column.
 //!
-//! Every other type is landed as the text that the server itself writes for it, and says why.
+//! Where a table has them, the project file can have its column landed as text instead.
+//!
+//! Every other type is landed as the text that the server itself writes for it, and says why. Arrays are among
+//! them, for a column of arrays may hold any number of dimensions and any lower bound in each row, and lists hold
+//! neither: `'[2:3]={1,2}'` is not `[1, 2]`. Rejected: lists for the arrays that look like lists, which would
+//! stop a table on the first one that does not.
+//!
+//! An object identifier with a name (`regclass`) is landed as its number: the name depends on the search path and
+//! on who renamed what since, and neither writes a row.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use tokio_postgres::types::Type;
@@ -24,8 +32,33 @@ pub(super) struct BaseType {
     pub(super) oid: u32,
     /// Its modifier: precision and scale of a numeric; -1 without.
     pub(super) modifier: i32,
-    /// Whether it is an enum.
-    pub(super) is_enum: bool,
+    /// What makes it a type.
+    pub(super) kind: TypeKind,
+}
+
+/// What makes a type one, as far as it matters how its values are landed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TypeKind {
+    /// Code of the server or of an extension.
+    Base,
+    Array,
+    Enum,
+    Composite,
+    /// A range, or several.
+    Range,
+}
+
+impl TypeKind {
+    /// `pg_type.typtype` and whether `pg_type.typcategory` is that of arrays.
+    pub(super) fn of(typtype: &str, is_array: bool) -> Self {
+        match typtype {
+            "e" => Self::Enum,
+            "c" => Self::Composite,
+            "r" | "m" => Self::Range,
+            _ if is_array => Self::Array,
+            _ => Self::Base,
+        }
+    }
 }
 
 /// How the server sends the values of a column.
@@ -34,12 +67,30 @@ pub(super) enum Wire {
     /// In the type's binary form, which is that of the landed type.
     #[default]
     Binary,
-    /// As the text that the server writes for it, because its binary form is another.
+    /// As the text that a cast makes of it, because its binary form is another.
     Cast,
+    /// As the text that its output function writes, where a cast makes another.
+    Output(&'static str),
+    /// As the text of the number it is.
+    Number,
     /// As the 16 bytes of a uuid, of which we write the text: the server would take three times as long.
     Uuid,
     /// As the text of a jsonb behind the version of its form.
     Jsonb,
+}
+
+impl Wire {
+    /// What the server is asked for, as an item of a select list; `column` is an identifier in SQL.
+    pub(super) fn asked(self, column: &str) -> String {
+        match self {
+            Self::Binary | Self::Uuid | Self::Jsonb => column.to_owned(),
+            Self::Cast => format!("{column}::pg_catalog.text"),
+            Self::Output(function) => {
+                format!("pg_catalog.textin(pg_catalog.{function}({column}))")
+            }
+            Self::Number => format!("{column}::pg_catalog.numeric::pg_catalog.text"),
+        }
+    }
 }
 
 /// How a type is landed.
@@ -69,30 +120,42 @@ impl Landing {
     }
 
     fn text(reason: &str) -> Self {
+        Self::declared(reason, Wire::Cast)
+    }
+
+    fn declared(reason: &str, wire: Wire) -> Self {
         Self {
             data_type: DataType::Utf8,
             fidelity: Fidelity::Text(reason.to_owned()),
-            wire: Wire::Cast,
+            wire,
         }
     }
 }
 
 /// How values of `base` are landed.
 pub(super) fn landing(base: BaseType) -> Landing {
-    // The binary form of an enum and of a name is their text.
-    if base.is_enum {
-        return Landing::exact_text(Wire::Binary);
+    match base.kind {
+        // The binary form of an enum and of a name is their text.
+        TypeKind::Enum => return Landing::exact_text(Wire::Binary),
+        TypeKind::Array => {
+            return Landing::text("an array may have any dimensions and bounds in every row");
+        }
+        TypeKind::Composite => return Landing::text("a composite has no Arrow type"),
+        TypeKind::Range => return Landing::text("a range has no Arrow type"),
+        TypeKind::Base => {}
     }
     let Some(known) = Type::from_oid(base.oid) else {
-        return Landing::text("a type of its own has no Arrow type");
+        return Landing::text("a type of an extension has no Arrow type");
     };
     let micros = TimeUnit::Microsecond;
     match known.name() {
         "bool" => Landing::exact(DataType::Boolean),
         "int2" => Landing::exact(DataType::Int16),
         "int4" => Landing::exact(DataType::Int32),
-        // An oid has 32 bits and no sign.
-        "int8" | "oid" => Landing::exact(DataType::Int64),
+        // Object and transaction ids have 32 bits and no sign.
+        "int8" | "oid" | "xid" | "cid" | "regclass" | "regcollation" | "regconfig"
+        | "regdictionary" | "regnamespace" | "regoper" | "regoperator" | "regproc"
+        | "regprocedure" | "regrole" | "regtype" => Landing::exact(DataType::Int64),
         "float4" => Landing::exact(DataType::Float32),
         "float8" => Landing::exact(DataType::Float64),
         "numeric" => numeric(base.modifier),
@@ -109,16 +172,24 @@ pub(super) fn landing(base: BaseType) -> Landing {
         "timestamptz" => Landing::exact(DataType::Timestamp(micros, Some("UTC".into()))),
         "timetz" => Landing::text("a time of day with a zone has no Arrow type"),
         "interval" => Landing::text("months, days and microseconds do not convert into each other"),
-        "money" => Landing::text("its decimal places depend on the server's locale"),
-        "inet" | "cidr" | "macaddr" | "macaddr8" => {
-            Landing::text("a network address has no Arrow type")
-        }
-        "xml" => Landing::text("XML has no Arrow type"),
+        // Its text has the signs and separators of the locale, and so many places too.
+        "money" => Landing::declared(
+            "its decimal places depend on the server's locale",
+            Wire::Number,
+        ),
+        // The cast would add a netmask that is not shown otherwise.
+        "inet" => Landing::declared(
+            "a network address has no Arrow type",
+            Wire::Output("inet_out"),
+        ),
+        "cidr" | "macaddr" | "macaddr8" => Landing::text("a network address has no Arrow type"),
+        // The cast would keep the declaration of an encoding that the text no longer has.
+        "xml" => Landing::declared("XML has no Arrow type", Wire::Output("xml_out")),
         "bit" | "varbit" => Landing::text("a bit string has no Arrow type"),
-        name if name.starts_with('_') => {
-            Landing::text("an array may have any dimensions and bounds in every row")
+        "point" | "line" | "lseg" | "box" | "path" | "polygon" | "circle" => {
+            Landing::text("a geometric figure has no Arrow type")
         }
-        name if name.ends_with("range") => Landing::text("a range has no Arrow type"),
+        "tsvector" | "tsquery" => Landing::text("a text search has no Arrow type"),
         name => Landing::text(&format!("{name} has no Arrow type")),
     }
 }
@@ -151,7 +222,7 @@ mod tests {
         landing(BaseType {
             oid,
             modifier,
-            is_enum: false,
+            kind: TypeKind::Base,
         })
     }
 
@@ -184,16 +255,23 @@ mod tests {
     fn what_is_not_exact_says_why() {
         for known in [
             Type::INTERVAL,
-            Type::INT4_ARRAY,
-            Type::TSTZ_RANGE,
-            Type::INT4MULTI_RANGE,
             Type::TS_VECTOR,
             Type::POINT,
             Type::CHAR,
+            Type::MONEY,
+            Type::INET,
         ] {
             let landing = landed(known.oid(), -1);
             assert_eq!(landing.data_type, DataType::Utf8);
-            assert_eq!(landing.wire, Wire::Cast);
+            assert_ne!(landing.wire, Wire::Binary);
+            assert!(matches!(landing.fidelity, Fidelity::Text(reason) if !reason.is_empty()));
+        }
+        for kind in [TypeKind::Array, TypeKind::Composite, TypeKind::Range] {
+            let landing = landing(BaseType {
+                oid: 1_000_000,
+                modifier: -1,
+                kind,
+            });
             assert!(matches!(landing.fidelity, Fidelity::Text(reason) if !reason.is_empty()));
         }
     }

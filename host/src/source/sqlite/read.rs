@@ -19,7 +19,7 @@ use super::super::{BatchStream, Selection, SourceError};
 use super::catalog::{self, Paging};
 use super::value::Column;
 use super::{Queue, failed};
-use crate::table::{Fidelity, Table};
+use crate::table::Table;
 use crate::watermark::CursorValue;
 
 /// Rows in a batch, at most.
@@ -187,11 +187,14 @@ impl Page {
         let refused = |error| failed(&self.target, action(), error);
         let schema = self.table.schema();
         let mut columns: Vec<Column> = Vec::with_capacity(schema.fields().len());
-        for field in schema.fields() {
-            let column = Column::new(field.data_type(), field.is_nullable());
+        for described in &self.table.columns {
+            let column = match described.is_declared_text() {
+                true => Some(Column::of_any(described.nullable)),
+                false => Column::new(&described.data_type, described.nullable),
+            };
             columns.push(column.ok_or_else(|| SourceError::Protocol {
                 target: self.target.clone(),
-                reason: format!("no reader for {}", field.data_type()),
+                reason: format!("no reader for {}", described.data_type),
             })?);
         }
         let (query, parameters) = self.query();
@@ -249,10 +252,7 @@ impl Page {
             .table
             .columns
             .iter()
-            .map(|column| match column.fidelity {
-                Fidelity::Exact => field(&column.name),
-                Fidelity::Text(_) => format!("CAST({} AS TEXT)", field(&column.name)),
-            })
+            .map(|column| field(&column.name))
             .chain(order.iter().cloned())
             .collect();
         if select.is_empty() {

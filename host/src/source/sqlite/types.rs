@@ -1,9 +1,10 @@
 //! How declared types of SQLite are landed.
 //!
 //! SQLite checks no types: a column holds whatever was put in. The declared type says what the rows are meant
-//! to hold; a value that is something else stops the table with an error that names it. Names are read as
-//! PostgreSQL reads them, except that `int` and `integer` have the 64 bits that SQLite gives them. A column
-//! without a type, or of a type with another name, is landed as the text that SQLite makes of each value.
+//! to hold; a value that is something else stops the table with an error that names it, unless the project file
+//! has the column landed as text. Names are read as PostgreSQL and MySQL read them, except that `int` and
+//! `integer` have the 64 bits that SQLite gives them. A column without a type, or of a type with another name, is
+//! landed as text.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -16,17 +17,25 @@ const DECIMAL_256_DIGITS: u8 = 76;
 /// What a column declared as `declared` is landed as.
 pub(super) fn landing(declared: &str) -> (DataType, Fidelity) {
     let (name, arguments) = parse(declared);
+    if let Some(signed) = name
+        .strip_suffix(" unsigned")
+        .or(name.strip_prefix("unsigned "))
+        && is_integer(signed)
+    {
+        return (DataType::Int64, Fidelity::Exact);
+    }
     let micros = TimeUnit::Microsecond;
     let data_type = match name.as_str() {
         "boolean" | "bool" => DataType::Boolean,
         "smallint" | "int2" | "tinyint" => DataType::Int16,
         "int4" | "mediumint" => DataType::Int32,
-        "int" | "integer" | "bigint" | "int8" => DataType::Int64,
+        "int" | "integer" | "bigint" | "big int" | "int8" => DataType::Int64,
         "real" | "float" | "float4" | "float8" | "double" | "double precision" => DataType::Float64,
         "numeric" | "decimal" => return decimal(&arguments),
-        "text" | "clob" | "varchar" | "character varying" | "char" | "character" | "nchar"
-        | "nvarchar" | "bpchar" => DataType::Utf8,
-        "blob" | "bytea" => DataType::Binary,
+        "text" | "tinytext" | "mediumtext" | "longtext" | "clob" | "varchar"
+        | "character varying" | "varying character" | "char" | "character" | "nchar"
+        | "native character" | "nvarchar" | "bpchar" => DataType::Utf8,
+        "blob" | "tinyblob" | "mediumblob" | "longblob" | "bytea" => DataType::Binary,
         "date" => DataType::Date32,
         "time" | "time without time zone" => DataType::Time64(micros),
         "timestamp" | "timestamp without time zone" | "datetime" => {
@@ -39,6 +48,23 @@ pub(super) fn landing(declared: &str) -> (DataType, Fidelity) {
         _ => return text("SQLite does not know the type and holds values of any type in it"),
     };
     (data_type, Fidelity::Exact)
+}
+
+/// Whether it is a whole number; without its sign, it needs more bits than its name says.
+fn is_integer(name: &str) -> bool {
+    matches!(
+        name,
+        "tinyint"
+            | "smallint"
+            | "int2"
+            | "mediumint"
+            | "int"
+            | "int4"
+            | "integer"
+            | "bigint"
+            | "big int"
+            | "int8"
+    )
 }
 
 fn text(reason: &str) -> (DataType, Fidelity) {
@@ -89,6 +115,9 @@ mod tests {
         for (declared, data_type) in [
             ("INTEGER", DataType::Int64),
             ("int4", DataType::Int32),
+            ("UNSIGNED BIG INT", DataType::Int64),
+            ("smallint(5) unsigned", DataType::Int64),
+            ("VARYING CHARACTER(255)", DataType::Utf8),
             ("Decimal(10, 2)", DataType::Decimal128(10, 2)),
             ("NUMERIC(50)", DataType::Decimal256(50, 0)),
             ("character  varying(3)", DataType::Utf8),

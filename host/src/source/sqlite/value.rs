@@ -1,5 +1,11 @@
 //! One column of SQLite values into an Arrow builder, each value checked against the declared type.
+//!
+//! A column that is landed as text takes every value: a text as it is, a number in the fewest digits that stand for
+//! it alone, a blob as SQL writes it. SQLite's own `CAST(… AS TEXT)` was rejected: it rounds doubles to 15
+//! digits, and takes the bytes of a blob for text.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -38,6 +44,8 @@ enum Values {
     Decimal128(Decimal128Builder, u8, i8),
     Decimal256(Decimal256Builder, u8, i8),
     Utf8(StringBuilder),
+    /// A value of any type, as text.
+    Any(StringBuilder),
     Binary(BinaryBuilder),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
@@ -78,6 +86,14 @@ impl Column {
         Some(Self { values, nullable })
     }
 
+    /// The builder of a column that is landed as text whatever its values are.
+    pub(super) fn of_any(nullable: bool) -> Self {
+        Self {
+            values: Values::Any(StringBuilder::new()),
+            nullable,
+        }
+    }
+
     /// Appends one value.
     pub(super) fn append(&mut self, value: ValueRef<'_>) -> Result<(), Misfit> {
         if matches!(value, ValueRef::Null) {
@@ -100,7 +116,7 @@ impl Column {
             Values::Float64(builder) => Arc::new(builder.finish()),
             Values::Decimal128(builder, ..) => Arc::new(builder.finish()),
             Values::Decimal256(builder, ..) => Arc::new(builder.finish()),
-            Values::Utf8(builder) => Arc::new(builder.finish()),
+            Values::Utf8(builder) | Values::Any(builder) => Arc::new(builder.finish()),
             Values::Binary(builder) => Arc::new(builder.finish()),
             Values::Date(builder) => Arc::new(builder.finish()),
             Values::Time(builder) => Arc::new(builder.finish()),
@@ -119,7 +135,7 @@ impl Values {
             Self::Float64(builder) => builder.append_null(),
             Self::Decimal128(builder, ..) => builder.append_null(),
             Self::Decimal256(builder, ..) => builder.append_null(),
-            Self::Utf8(builder) => builder.append_null(),
+            Self::Utf8(builder) | Self::Any(builder) => builder.append_null(),
             Self::Binary(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
             Self::Time(builder) => builder.append_null(),
@@ -144,6 +160,7 @@ impl Values {
                 builder.append_value(decimal::<i256, Decimal256Type>(value, *precision, *scale)?);
             }
             Self::Utf8(builder) => builder.append_value(text(value, "text in UTF-8")?),
+            Self::Any(builder) => builder.append_value(any(value)),
             Self::Binary(builder) => match value {
                 ValueRef::Blob(bytes) => builder.append_value(bytes),
                 _ => return Err(misfit(value, "blob")),
@@ -190,6 +207,36 @@ fn text<'a>(value: ValueRef<'a>, expected: &str) -> Result<&'a str, Misfit> {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes).map_err(|_| misfit(value, expected)),
         _ => Err(misfit(value, expected)),
     }
+}
+
+/// Any value but NULL, as text.
+fn any(value: ValueRef<'_>) -> Cow<'_, str> {
+    match value {
+        ValueRef::Null => Cow::Borrowed(""),
+        ValueRef::Integer(number) => Cow::Owned(number.to_string()),
+        ValueRef::Real(number) if number.is_infinite() => {
+            Cow::Borrowed(if number > 0.0 { "Inf" } else { "-Inf" })
+        }
+        // The shortest text that is this double and no other.
+        ValueRef::Real(number) => Cow::Owned(format!("{number:?}")),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(format!("CAST({} AS TEXT)", literal(bytes))),
+        },
+        ValueRef::Blob(bytes) => Cow::Owned(literal(bytes)),
+    }
+}
+
+/// Bytes as SQL writes them: `x'00ff'`.
+fn literal(bytes: &[u8]) -> String {
+    let mut literal = String::with_capacity(2 * bytes.len() + 3);
+    literal.push_str("x'");
+    for byte in bytes {
+        // Writing to a String does not fail.
+        let _ = write!(literal, "{byte:02x}");
+    }
+    literal.push('\'');
+    literal
 }
 
 fn decimal<V: std::str::FromStr + Copy, T: DecimalType<Native = V>>(
@@ -345,6 +392,27 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(&data_type, value).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_column_of_any_values_keeps_each_apart() {
+        let mut column = Column::of_any(true);
+        for (value, expected) in [
+            (ValueRef::Null, ""),
+            (ValueRef::Integer(i64::MIN), "-9223372036854775808"),
+            (ValueRef::Real(0.1 + 0.2), "0.30000000000000004"),
+            (ValueRef::Real(-0.0), "-0.0"),
+            (ValueRef::Real(1e300), "1e300"),
+            (ValueRef::Real(f64::NEG_INFINITY), "-Inf"),
+            (ValueRef::Text("🚢".as_bytes()), "🚢"),
+            (ValueRef::Text(&[b'a', 0xff]), "CAST(x'61ff' AS TEXT)"),
+            (ValueRef::Blob(b"a"), "x'61'"),
+        ] {
+            column.append(value).expect("any value is taken");
+            let array = column.finish();
+            assert_eq!(array.is_null(0), matches!(value, ValueRef::Null));
+            assert_eq!(array_value_to_string(&array, 0).expect("text"), expected);
         }
     }
 
