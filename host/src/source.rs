@@ -137,7 +137,11 @@ impl Classify for SourceError {
             Self::Locked(_) => Some("run again when the change of the table has ended".into()),
             Self::Refused { hint, .. } => hint.clone(),
             Self::NoTable(_) => Some("list the tables with `tidemill discover`".into()),
-            Self::Value { .. } => Some("correct the row in the source, or the column's type".into()),
+            Self::Value { .. } => Some(
+                "correct the row or the column's type in the source, or land the column as text: name it under \
+                 `text` of the table in the project file"
+                    .into(),
+            ),
             Self::Protocol { .. } => None,
         }
     }

@@ -158,6 +158,8 @@ pub struct TablePlan {
     pub on_schema_change: Option<OnSchemaChange>,
     /// Its key, where the source declares none or another is wanted.
     pub key: Option<Vec<String>>,
+    /// Columns that are landed as the source's own text.
+    pub text: Vec<String>,
 }
 
 /// The warehouse.

@@ -221,6 +221,7 @@ impl Resolver<'_> {
             )?,
             on_schema_change: self.on_schema_change(table.on_schema_change.as_deref(), key)?,
             key: columns.transpose()?,
+            text: self.texts(&table.text, &key.of("text"))?,
         })
     }
 

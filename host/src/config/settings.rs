@@ -112,6 +112,10 @@ pub struct TableSettings {
     /// Its key, where the source declares none or another is wanted.
     #[schemars(example = ["staff_id"])]
     pub key: Option<Vec<String>>,
+    /// Columns to land as the source's own text, because they hold values that no type of Arrow has: a date
+    /// `infinity`, a numeric `NaN`, in SQLite a value of another type than the declared one.
+    #[schemars(example = ["valid_to"])]
+    pub text: Vec<String>,
 }
 
 /// The warehouse.

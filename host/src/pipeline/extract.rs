@@ -169,6 +169,7 @@ impl Extraction<'_> {
         let started = Instant::now();
         let name = step.table().name.as_str().to_owned();
         self.observer.began(Stage::Extract, &name, None);
+        self.check_text(step.table())?;
         let mut landed = self.read(snapshot, &step, "").await?;
         if let Some(reason) = self.count_differs(snapshot, &step, &landed).await? {
             step.window = Window::Compare { reason };
@@ -212,6 +213,16 @@ impl Extraction<'_> {
             }
         }
         landing.finish().await
+    }
+
+    /// Whether the columns that the project wants as text are there.
+    fn check_text(&self, table: &Table) -> Result<(), ExtractError> {
+        let declared = self.plan.tables.get(table.name.as_str());
+        let named = declared.into_iter().flat_map(|declared| &declared.text);
+        match named.into_iter().find(|name| table.column(name).is_none()) {
+            Some(name) => Err(ExtractError::NoTextColumn(name.clone())),
+            None => Ok(()),
+        }
     }
 
     fn progress(&self, table: &Table) -> Box<dyn Fn(u64, u64) + Send + Sync> {

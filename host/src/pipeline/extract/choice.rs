@@ -25,17 +25,27 @@ pub(super) struct Choice<'m> {
     pub(super) wanted: Vec<TableName>,
 }
 
-/// The tables that the project takes from a source, with the keys it declares.
+/// Why a column is landed as text that would not have to be.
+const ASKED_FOR: &str = "the project file asks for it";
+
+/// The tables that the project takes from a source, with the keys it declares and the columns it wants as text.
 pub(in crate::pipeline) fn taken(
     plan: &SourcePlan,
     mut discovered: Vec<Discovered>,
 ) -> Vec<Discovered> {
     discovered.retain(|d| plan.takes(d.table.name.as_str()));
     for found in &mut discovered {
-        let declared = plan.tables.get(found.table.name.as_str());
-        if let Some(key) = declared.and_then(|table| table.key.clone()) {
+        let Some(declared) = plan.tables.get(found.table.name.as_str()) else {
+            continue;
+        };
+        if let Some(key) = declared.key.clone() {
             found.table.key = key;
             found.table.key_origin = KeyOrigin::Declared;
+        }
+        for column in &mut found.table.columns {
+            if declared.text.contains(&column.name) {
+                column.land_as_text(ASKED_FOR);
+            }
         }
     }
     discovered

@@ -39,6 +39,9 @@ pub(crate) enum ExtractError {
         /// The same as discovered now.
         after: String,
     },
+    /// A column that the project wants as text is not there.
+    #[error("it has no column `{0}`, which the project file wants landed as text")]
+    NoTextColumn(String),
     /// The source has no table at all that the project takes.
     #[error("the source `{0}` gives no table at all")]
     Empty(String),
@@ -70,6 +73,7 @@ impl Classify for ExtractError {
             Self::KeyChanged { .. } => {
                 "what landed is found by its key: name the old one under `key` of the table if it still tells rows apart, or land the table as a source of another name".into()
             }
+            Self::NoTextColumn(_) => "correct `text` of the table in the project file".into(),
             Self::Empty(_) => "check `include` and `exclude`, and the rights of the source's user".into(),
         })
     }
