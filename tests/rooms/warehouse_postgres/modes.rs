@@ -45,6 +45,26 @@ async fn overwrite_makes_the_table_equal_to_the_rows() {
 }
 
 #[tokio::test]
+async fn an_overwrite_without_a_key_holds_every_row_as_often_as_it_comes() {
+    let url = database().await;
+    let to = warehouse(&url);
+    let keyless = |rows: &[OrderRow<'_>]| {
+        let mut table = table("dim_order", Overwrite, rows, &[]);
+        table.primary_key.clear();
+        table
+    };
+    let twice = [(1, Some(1), None), (1, Some(1), None), (2, Some(2), None)];
+    let loaded = load(&to, 1, keyless(&twice)).await;
+    assert_eq!(counts(&loaded), [3, 0, 0, 0]);
+    let loaded = load(&to, 2, keyless(&twice)).await;
+    assert_eq!(counts(&loaded), [0, 0, 0, 3]);
+    let loaded = load(&to, 3, keyless(&[(1, Some(1), None), (2, Some(2), None)])).await;
+    assert_eq!(counts(&loaded), [2, 0, 3, 0]);
+    assert_eq!(rows(&to, DIMENSION).await, ["1|1|-", "2|2|-"]);
+    assert_eq!(counts(&load(&to, 4, keyless(&[])).await), [0, 0, 2, 0]);
+}
+
+#[tokio::test]
 async fn a_version_is_appended_only_where_it_differs_from_the_latest() {
     let url = database().await;
     let to = warehouse(&url);

@@ -8,6 +8,8 @@
 //! scd2              written            written, the open one closed  nothing     the open one closed
 //! ```
 //!
+//! An `overwrite` table without a key is written anew, for nothing tells which of its rows is which.
+//!
 //! All lookups are made against the published version; no key comes twice, so what a chunk writes does not
 //! matter to the next. Only files that lose rows are written again.
 
@@ -111,6 +113,20 @@ impl<'a> Application<'a> {
         } else {
             self.retract(retractions, &pick).await?;
         }
+        self.finish().await
+    }
+
+    /// Applies rows of an `overwrite` table without a key.
+    pub(super) async fn replace_all(
+        mut self,
+        rows: BatchStream,
+    ) -> Result<Applied, WarehouseError> {
+        let mut chunks = Chunks::of(&self.layout.table, Arc::clone(&self.layout.output), rows);
+        while let Some(rows) = chunks.next().await? {
+            self.applied.inserted += rows.num_rows() as u64;
+            self.write(&rows, vec![true; rows.num_rows()]).await?;
+        }
+        self.mark_the_others()?;
         self.finish().await
     }
 

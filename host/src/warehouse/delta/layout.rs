@@ -204,7 +204,7 @@ pub(super) fn output_columns(table: &Schema, record_id: Option<&str>) -> Vec<Fie
 }
 
 fn stored_columns(load: &TableLoad, record_id: Option<&str>) -> Result<Vec<Field>, String> {
-    if load.primary_key.is_empty() {
+    if load.primary_key.is_empty() && load.mode != LoadMode::Overwrite {
         return Err("is given rows that have no key".into());
     }
     if let Some(missing) = load

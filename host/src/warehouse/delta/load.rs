@@ -192,7 +192,10 @@ async fn apply(
 ) -> Result<(Applied, Stamp), WarehouseError> {
     let (rows, retractions) = (load.rows, load.retractions);
     let Some((mut beside, layout)) = ended else {
-        let applied = application.replace(rows, retractions).await?;
+        let applied = match load.primary_key.is_empty() {
+            true => application.replace_all(rows).await?,
+            false => application.replace(rows, retractions).await?,
+        };
         let stamp = stamped(&applied, identity, None, notes);
         return Ok((applied, stamp));
     };

@@ -117,6 +117,7 @@ impl Apply<'_> {
                 self.stage.keys,
                 self.same_key(Staged::Keys)
             )),
+            LoadMode::Overwrite if self.target.key.is_empty() => Some(self.any_differs()),
             LoadMode::Overwrite => Some(format!(
                 "NOT EXISTS (SELECT FROM {} AS s WHERE {})",
                 self.stage.rows,
@@ -143,7 +144,22 @@ impl Apply<'_> {
         conditions.collect()
     }
 
+    /// The condition that a table without a key does not hold the staged rows, each as often as it comes: all of
+    /// its rows go then, and [`Self::insert_new_keys`] finds an empty table.
+    fn any_differs(&self) -> String {
+        let cast = |column: &LoadColumn| without_equality(column);
+        let columns = || self.target.columns.iter().enumerate();
+        let stored = columns().map(|(_, c)| format!("{}{}", ident(&c.name), cast(c)));
+        let staged = columns().map(|(i, c)| format!("c{i}{}", cast(c)));
+        let stored = format!("SELECT {} FROM {}", join(stored, ", "), self.table());
+        let staged = format!("SELECT {} FROM {}", join(staged, ", "), self.stage.rows);
+        format!("EXISTS (({stored} EXCEPT ALL {staged}) UNION ALL ({staged} EXCEPT ALL {stored}))")
+    }
+
     fn update(&self) -> Option<String> {
+        if self.target.key.is_empty() {
+            return None;
+        }
         let values = self
             .target
             .values()
@@ -309,16 +325,15 @@ impl Apply<'_> {
             };
             format!("t.{} {equals} s.c{staged}", ident(&column.name))
         });
-        join(pairs, " AND ")
+        match self.target.key.is_empty() {
+            true => "true".into(),
+            false => join(pairs, " AND "),
+        }
     }
 
     /// The condition that the values beside the key differ between `stored` and `s`.
     fn differs(&self, stored: impl Fn(&LoadColumn) -> String) -> String {
-        // The type json has no equality; its text has.
-        let cast = |column: &LoadColumn| match column.sql_type == "json" {
-            true => "::text",
-            false => "",
-        };
+        let cast = without_equality;
         let (stored, staged): (Vec<_>, Vec<_>) = self
             .target
             .values()
@@ -362,6 +377,14 @@ impl Apply<'_> {
             format!("load into {}", self.target.table),
             error,
         )
+    }
+}
+
+/// The cast of a value that cannot be compared: the type json has no equality; its text has.
+fn without_equality(column: &LoadColumn) -> &'static str {
+    match column.sql_type == "json" {
+        true => "::text",
+        false => "",
     }
 }
 

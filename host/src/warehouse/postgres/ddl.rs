@@ -46,7 +46,8 @@ fn create(target: &Target) -> Vec<String> {
 /// The primary key and the indexes of a table that was made.
 pub(super) fn seal(target: &Target) -> Vec<String> {
     let keeps_one_row_per_key = matches!(target.mode, LoadMode::Upsert | LoadMode::Overwrite);
-    let key_is_total = target.key_columns().all(|column| !column.nullable);
+    let key_is_total =
+        !target.key.is_empty() && target.key_columns().all(|column| !column.nullable);
     let primary_key = match &target.record_id {
         Some(record_id) => Some(ident(record_id)),
         None => (keeps_one_row_per_key && key_is_total).then(|| key(target)),
@@ -89,6 +90,7 @@ fn indexes(target: &Target, key_is_total: bool) -> Vec<String> {
             ),
             format!("CREATE INDEX ON {table} ({key}, {})", ident(VALID_FROM)),
         ],
+        _ if target.key.is_empty() => Vec::new(),
         _ if !key_is_total => vec![format!("CREATE INDEX ON {table} ({key})")],
         _ => Vec::new(),
     }

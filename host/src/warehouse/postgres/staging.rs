@@ -1,8 +1,9 @@
 //! Rows on their way into a table: temporary tables of one transaction, filled by binary COPY.
 //!
 //! A stage has three tables, which disappear with the transaction: `rows` (`ordinal`, `c0`, `c1` … in the
-//! order of the target's columns), `keys` (`c0`, `c1` … in key order) and `origin` (one row: where the
-//! rows come from). Their columns have names of their own so that no name of a table can collide.
+//! order of the target's columns), `keys` (`c0`, `c1` … in key order; not where there is no key) and `origin`
+//! (one row: where the rows come from). Their columns have names of their own so that no name of a table can
+//! collide.
 
 use std::pin::pin;
 use std::time::SystemTime;
@@ -62,7 +63,10 @@ impl Stage {
         // Retractions hold the key columns alone, in key order.
         let keys: Vec<(usize, &LoadColumn)> = target.key_columns().enumerate().collect();
         stage.row_count = server.copy(target, &stage.rows, &columns, rows).await?;
-        stage.key_count = server.copy(target, &stage.keys, &keys, retractions).await?;
+        // Rows without a key are all there are: nothing of theirs is retracted.
+        if !keys.is_empty() {
+            stage.key_count = server.copy(target, &stage.keys, &keys, retractions).await?;
+        }
         Ok(stage)
     }
 

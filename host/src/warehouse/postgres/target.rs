@@ -213,7 +213,7 @@ impl Draft {
     }
 
     fn check_key(&self) -> Result<(), WarehouseError> {
-        if self.primary_key.is_empty() {
+        if self.primary_key.is_empty() && self.mode != LoadMode::Overwrite {
             return Err(self.problem("cannot be loaded: its rows have no key"));
         }
         for name in &self.primary_key {
