@@ -30,6 +30,9 @@ use crate::zone::parquet::PartWriter;
 /// memory: 65 536 rows of a fact are some 10 MB, and a look-up reads each object of the index at most once.
 const LOOK_UP_ROWS: usize = 1 << 16;
 
+/// Bytes of candidate rows after which no more are held: rows may have texts of megabytes.
+const LOOK_UP_BYTES: usize = 64 * 1024 * 1024;
+
 /// Keys in one partition of a full compare: some 40 to 70 MB of digests.
 const PARTITION_KEYS: u64 = 1_000_000;
 
@@ -184,15 +187,17 @@ impl Landing {
 
     /// Lands those of some candidate rows that differ from their latest landed version.
     ///
-    /// A few are looked up in the index; from [`LOOK_UP_ROWS`] on they are compared with the whole of it.
+    /// A few are looked up in the index; from [`LOOK_UP_ROWS`] or [`LOOK_UP_BYTES`] on they are compared with the
+    /// whole of it.
     pub(crate) async fn land_candidates(&mut self, batches: BatchStream) -> Result<()> {
         let mut batches = self.digested(batches);
         let mut held: Vec<Digested> = Vec::new();
-        let mut held_rows = 0;
+        let (mut held_rows, mut held_bytes) = (0, 0);
         while let Some(digested) = batches.try_next().await? {
             held_rows += digested.keys.len();
+            held_bytes += digested.batch.get_array_memory_size();
             held.push(digested);
-            if held_rows >= LOOK_UP_ROWS {
+            if held_rows >= LOOK_UP_ROWS || held_bytes >= LOOK_UP_BYTES {
                 let held = stream::iter(held.into_iter().map(Ok));
                 let all = held.chain(batches).boxed();
                 return self.compare(all, Deletes::Unknown).await;

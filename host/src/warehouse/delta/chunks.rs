@@ -12,6 +12,10 @@ use crate::warehouse::{BatchStream, WarehouseError};
 /// costs about 200 bytes here, so this is some 30 MiB.
 const CHUNK_ROWS: usize = 131_072;
 
+/// Bytes after which a chunk is cut although it has fewer rows: rows with texts of megabytes must not multiply the
+/// memory of a run, nor reach the 2 GiB that a column of texts can hold.
+const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+
 /// The rows of a stream, in stored types.
 pub(super) struct Chunks {
     table: String,
@@ -32,8 +36,9 @@ impl Chunks {
     /// The next rows; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError> {
         let mut pending = Vec::new();
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         while rows < CHUNK_ROWS
+            && bytes < CHUNK_BYTES
             && let Some(batch) = self.batches.next().await
         {
             let batch = batch.map_err(|cause| WarehouseError::Rows {
@@ -41,7 +46,13 @@ impl Chunks {
                 cause: Box::new(cause),
             })?;
             rows += batch.num_rows();
-            pending.push(columns::conform(&batch, &self.schema).map_err(|e| self.unfit(&e))?);
+            bytes += batch.get_array_memory_size();
+            let batch = columns::conform(&batch, &self.schema).map_err(|e| self.unfit(&e))?;
+            columns::check_dates(&batch).map_err(|far| WarehouseError::Rows {
+                table: self.table.clone(),
+                cause: Box::new(far.into()),
+            })?;
+            pending.push(batch);
         }
         if rows == 0 {
             return Ok(None);

@@ -6,28 +6,36 @@
 //! uuid (16 fixed bytes)     binary
 //! decimal over 38 digits    string
 //! timestamps in s or ms     microseconds; with a zone: UTC
+//! lists of these            arrays of these
 //! ```
 //!
 //! The declared type is kept in the Delta column's own metadata under [`DECLARED`], and our queries cast
 //! back to it. Rejected for a time: `bigint` microseconds (no other reader knows what the number means)
 //! and a timestamp on 1970-01-01 (it shows a date that nobody wrote). What cannot be held without loss
-//! (nanoseconds, nested types) is refused.
+//! (nanoseconds, a Float16) is refused, and so are structs, maps and lists of lists, which no source lands.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, RecordBatch, StringBuilder, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options, max, min};
 use arrow::datatypes::{
-    DataType, Field, Schema, SchemaRef, Time64MicrosecondType, TimeUnit::Microsecond,
-    TimeUnit::Millisecond, TimeUnit::Second,
+    DataType, Date32Type, Field, FieldRef, Schema, SchemaRef, Time64MicrosecondType,
+    TimeUnit::Microsecond, TimeUnit::Millisecond, TimeUnit::Second,
 };
 use arrow::error::ArrowError;
+
+use crate::error::{Classify, ErrorKind};
 
 /// The key in a Delta column's metadata that holds the declared type, in Arrow's notation.
 const DECLARED: &str = "tidemill.type";
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+/// The days that Delta's log can name, from 1970-01-01: those of the years -262143 to 262142.
+const DAYS: std::ops::RangeInclusive<i32> = -96_465_292..=95_026_236;
 
 /// The column that holds `field` in a Delta table; `None` when no type holds it without loss.
 pub(super) fn stored(field: &Field) -> Option<Field> {
@@ -74,8 +82,16 @@ fn stored_type(declared: &DataType) -> Option<DataType> {
         Timestamp(Second | Millisecond | Microsecond, Some(_)) => {
             Timestamp(Microsecond, Some("UTC".into()))
         }
+        List(item) | LargeList(item) | FixedSizeList(item, _) if !item.data_type().is_nested() => {
+            List(element(stored_type(item.data_type())?))
+        }
         _ => return None,
     })
+}
+
+/// The item of a list as Delta names it.
+fn element(data_type: DataType) -> FieldRef {
+    Arc::new(Field::new("element", data_type, true))
 }
 
 /// The columns of `schema`, by name, out of `batch`: cast to the stored types, NULL where `batch` has none.
@@ -98,6 +114,36 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
     )
 }
 
+/// A date that Delta's log cannot name.
+#[derive(Debug, thiserror::Error)]
+#[error("column `{0}` holds a date before the year -262143 or after 262142")]
+pub(super) struct FarDate(String);
+
+impl Classify for FarDate {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Data
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("correct the value in the source, or let the module reject the row".into())
+    }
+}
+
+/// Refuses dates whose year has too many digits for the statistics in Delta's log: deltalake panics on them.
+pub(super) fn check_dates(batch: &RecordBatch) -> Result<(), FarDate> {
+    let schema = batch.schema_ref();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let Some(days) = column.as_primitive_opt::<Date32Type>() else {
+            continue;
+        };
+        let ends = [min(days), max(days)];
+        if ends.into_iter().flatten().any(|day| !DAYS.contains(&day)) {
+            return Err(FarDate(field.name().clone()));
+        }
+    }
+    Ok(())
+}
+
 /// The same columns without metadata: what is written into data files.
 pub(super) fn plain(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(
@@ -113,8 +159,27 @@ fn store(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         from if from == to => Ok(Arc::clone(column)),
         DataType::Time32(_) | DataType::Time64(_) => time_as_text(column),
+        DataType::List(from) | DataType::LargeList(from) | DataType::FixedSizeList(from, _) => {
+            match to {
+                DataType::List(item) => list(column, from.data_type(), item),
+                _ => exact_cast(column, to),
+            }
+        }
         _ => exact_cast(column, to),
     }
+}
+
+/// A list whose items are stored like columns of their type.
+fn list(column: &ArrayRef, from: &DataType, to: &FieldRef) -> Result<ArrayRef, ArrowError> {
+    let lists = exact_cast(column, &DataType::List(element(from.clone())))?;
+    let (_, offsets, items, nulls) = lists.as_list::<i32>().clone().into_parts();
+    let items = store(&items, to.data_type())?;
+    Ok(Arc::new(ListArray::try_new(
+        Arc::clone(to),
+        offsets,
+        items,
+        nulls,
+    )?))
 }
 
 fn exact_cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
@@ -198,6 +263,38 @@ mod tests {
         let zoned = TimestampMillisecondArray::from(vec![1, -1]).with_timezone("+02:00");
         let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         assert_eq!(there_and_back(Arc::new(zoned)).0, utc);
+    }
+
+    #[test]
+    fn the_items_of_a_list_are_stored_like_columns() {
+        let times = vec![
+            Some(vec![Some(28_511_000_001), None]),
+            None,
+            Some(Vec::new()),
+        ];
+        let times = ListArray::from_iter_primitive::<Time64MicrosecondType, _, _>(times);
+        let (stored, rows) = there_and_back(Arc::new(times));
+        assert_eq!(stored, DataType::List(element(DataType::Utf8)));
+        let first = rows.as_list::<i32>().value(0);
+        assert_eq!(first.as_string::<i32>().value(0), "07:55:11.000001");
+        let nested = DataType::new_list(DataType::new_list(DataType::Int8, true), true);
+        assert_eq!(stored_type(&nested), None);
+    }
+
+    #[test]
+    fn the_days_that_can_be_named_are_those_of_the_calendar_in_use() {
+        use chrono::NaiveDate;
+        let days = |date: NaiveDate| (date - NaiveDate::default()).num_days();
+        assert_eq!(i64::from(*DAYS.start()), days(NaiveDate::MIN));
+        assert_eq!(i64::from(*DAYS.end()), days(NaiveDate::MAX));
+        let far: ArrayRef = Arc::new(arrow::array::Date32Array::from(vec![
+            Some(0),
+            None,
+            Some(DAYS.end() + 1),
+        ]));
+        let batch = RecordBatch::try_from_iter([("d", far)]).expect("one column");
+        assert!(check_dates(&batch).is_err());
+        assert!(check_dates(&batch.slice(0, 2)).is_ok());
     }
 
     #[test]

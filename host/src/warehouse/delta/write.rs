@@ -7,7 +7,7 @@ use arrow::array::{
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, kernels::zip::zip};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use deltalake::DeltaTableError;
 use deltalake::kernel::Add;
@@ -16,7 +16,8 @@ use futures::StreamExt as _;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use super::columns;
 use super::data_file::DataFile;
@@ -58,7 +59,7 @@ impl Writer {
         let schema = columns::plain(schema);
         let files = RecordBatchWriter::try_new(url.as_str(), Arc::clone(&schema), None, None)?
             .with_target_file_size(TARGET_FILE_BYTES)
-            .with_writer_properties(properties()?);
+            .with_writer_properties(properties(&schema)?);
         Ok(Self { files, schema })
     }
 
@@ -99,8 +100,43 @@ impl Writer {
 
     /// The files written.
     pub(super) async fn finish(mut self) -> Result<Vec<Add>, WriteError> {
-        Ok(self.files.flush().await?)
+        let mut files = self.files.flush().await?;
+        for file in &mut files {
+            file.stats = file.stats.take().map(|stats| exact(stats, &self.schema));
+        }
+        Ok(files)
     }
+}
+
+/// The statistics of a file without the smallest and largest values of columns where they are not exact.
+///
+/// Decimals stand in Delta's log as floating point, and times are cut to milliseconds: a reader that skips files by
+/// such a range would miss rows. The Parquet files have them exactly.
+fn exact(stats: String, schema: &Schema) -> String {
+    let Ok(mut said) = serde_json::from_str::<serde_json::Value>(&stats) else {
+        return stats;
+    };
+    for range in ["minValues", "maxValues"] {
+        let Some(values) = said
+            .get_mut(range)
+            .and_then(|values| values.as_object_mut())
+        else {
+            continue;
+        };
+        values.retain(|name, _| {
+            let field = schema.field_with_name(name);
+            field.is_ok_and(|field| has_exact_range(field.data_type()))
+        });
+    }
+    said.to_string()
+}
+
+fn has_exact_range(data_type: &DataType) -> bool {
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            DataType::Boolean | DataType::Date32 | DataType::Utf8
+        )
 }
 
 /// What marked rows of a file are.
@@ -188,9 +224,16 @@ impl Positions {
     }
 }
 
-fn properties() -> Result<WriterProperties, WriteError> {
-    Ok(WriterProperties::builder()
+fn properties(schema: &Schema) -> Result<WriterProperties, WriteError> {
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .build())
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    for field in schema.fields() {
+        // The range of Parquet leaves NaN out, and a reader that skips row groups by it would miss one.
+        if field.data_type().is_floating() {
+            let column = ColumnPath::new(vec![field.name().clone()]);
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
+    }
+    Ok(properties.build())
 }

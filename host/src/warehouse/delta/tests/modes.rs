@@ -314,3 +314,55 @@ async fn the_log_is_summed_up_every_ten_commits() {
     let rows = ask(&delta, "SELECT count(*) FROM fact_payment").await;
     assert_eq!(rows, ["23"]);
 }
+
+#[tokio::test]
+async fn an_overwrite_without_a_key_holds_every_row_as_often_as_it_comes() {
+    let (_folder, delta) = warehouse();
+    let mut table = locations();
+    table.mode = LoadMode::Overwrite;
+    table.key = &[];
+    let twice = [
+        location(1, "a", None),
+        location(1, "a", None),
+        location(2, "b", None),
+    ];
+    let loaded = load_one(&delta, 1, table.clone().rows(twice)).await;
+    assert_eq!(loaded, [3, 0, 0, 0]);
+    let loaded = load_one(&delta, 2, table.clone().rows([location(1, "a", None)])).await;
+    assert_eq!(loaded, [1, 0, 3, 0]);
+    let rows = "SELECT location_id, city FROM dim_location ORDER BY 1";
+    assert_eq!(ask(&delta, rows).await, ["1|a"]);
+    assert_eq!(load_one(&delta, 3, table).await, [0, 0, 1, 0]);
+    assert!(ask(&delta, rows).await.is_empty());
+}
+
+#[tokio::test]
+async fn lists_are_loaded_compared_and_read_like_other_values() {
+    let (_folder, delta) = warehouse();
+    let of = |item| DataType::new_list(item, true);
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int32, false),
+        Field::new("numbers", of(DataType::Int64), true),
+        Field::new("times", of(DataType::Time64(TimeUnit::Microsecond)), true),
+    ]);
+    let table = given("dim_list", LoadMode::Upsert, schema, &["id"]);
+    let row = |id: i32, numbers: Value, times: Value| json!({"id": id, "numbers": numbers, "times": times});
+    let first = [
+        row(1, json!([1, null, 3]), json!(["07:55:11.000123"])),
+        row(2, json!([]), Value::Null),
+    ];
+    let loaded = load_one(&delta, 1, table.clone().rows(first.clone())).await;
+    assert_eq!(loaded, [2, 0, 0, 0]);
+    let loaded = load_one(&delta, 2, table.clone().rows(first)).await;
+    assert_eq!(loaded, [0, 0, 0, 2]);
+    let edited = [row(2, json!([null]), Value::Null)];
+    assert_eq!(load_one(&delta, 3, table.rows(edited)).await, [0, 1, 0, 0]);
+    let rows = "SELECT id, numbers, times FROM dim_list ORDER BY 1";
+    assert_eq!(
+        ask(&delta, rows).await,
+        ["1|[1, NULL, 3]|[07:55:11.000123]", "2|[NULL]|NULL"]
+    );
+    let (schema, _) = delta.query(rows).await.expect(rows);
+    let times = schema.field(2).data_type();
+    assert_eq!(*times, of(DataType::Time64(TimeUnit::Microsecond)));
+}
