@@ -70,7 +70,9 @@ pub fn of_tests(name: &str) -> Result<Vec<u8>> {
         .ancestors()
         .map(|folder| folder.join("test-guests").join(format!("{name}.wasm")))
         .find(|file| file.is_file())
-        .with_context(|| format!("the module {name} is not built as a component: run `cargo x guests`"))?;
+        .with_context(|| {
+            format!("the module {name} is not built as a component: run `cargo x guests`")
+        })?;
     std::fs::read(&file).with_context(|| file.display().to_string())
 }
 
