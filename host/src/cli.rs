@@ -230,9 +230,7 @@ fn say(answer: Answer, output: Output) -> crate::Result<Exit> {
         }
         _ => {}
     }
-    for failure in &answer.failures {
-        failure::tell_table(failure, output);
-    }
+    failure::tell_tables(&answer.failures, output);
     Ok(answer.exit)
 }
 

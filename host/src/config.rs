@@ -180,7 +180,7 @@ stages = ["load", "extract"]
         assert_eq!(plan.limits.memory_bytes, 64 * 1024 * 1024);
         assert_eq!(plan.limits.log_lines, LimitsPlan::default().log_lines);
         assert_eq!(plan.zones.modules, "file://./lake/modules");
-        assert_eq!(plan.warehouse.schema, "star");
+        assert_eq!(plan.warehouse.options.schema, "star");
         assert_eq!(
             plan.warehouse.url.expose().ok(),
             Some("delta://./warehouse")
@@ -223,7 +223,7 @@ stages = ["load", "extract"]
         ];
         let plan = plan_with(PROJECT, &variables, &["warehouse.schema=from_flag"])
             .expect("a good project");
-        assert_eq!(plan.warehouse.schema, "from_flag");
+        assert_eq!(plan.warehouse.options.schema, "from_flag");
         assert_eq!(plan.limits.memory_bytes, 1 << 30);
         assert!(plan.schedule["office-hours"].reconcile);
         assert_eq!(plan.sources["totesys"].exclude, ["a", "b"]);
@@ -439,7 +439,7 @@ stages = ["load", "extract"]
         let environment = [("B", "from-environment")].into_iter().collect();
         let plan = load(&file, &environment, &[]).expect("a good project");
         assert_eq!(plan.warehouse.url.expose().ok(), Some("from-file"));
-        assert_eq!(plan.warehouse.schema, "from-environment");
+        assert_eq!(plan.warehouse.options.schema, "from-environment");
     }
 
     #[test]

@@ -102,10 +102,37 @@ impl Error {
         self
     }
 
+    /// The texts of the causes, the nearest first, without those that say what the one above has said already.
+    pub fn causes(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut above = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let text = one_line(&inner.to_string());
+            if !above.ends_with(&text) {
+                texts.push(text.clone());
+            }
+            above = text;
+            cause = inner.source();
+        }
+        texts
+    }
+
     /// The room's error beneath, where it is of type `E`.
     pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
         self.cause.downcast_ref::<E>()
     }
+}
+
+/// A server's error has lines for details and hints of its own; some libraries add a backtrace, which concerns
+/// nobody who runs tidemill.
+fn one_line(text: &str) -> String {
+    let is_frame = |line: &str| {
+        let number = line.trim_start().split(':').next().unwrap_or_default();
+        line.starts_with(' ') && number.parse::<u32>().is_ok()
+    };
+    let lines: Vec<&str> = text.lines().take_while(|line| !is_frame(line)).collect();
+    lines.join("; ")
 }
 
 impl fmt::Display for Error {
@@ -152,6 +179,20 @@ mod tests {
         }
         fn hint(&self) -> Option<String> {
             Some("free some space".into())
+        }
+    }
+
+    #[test]
+    fn a_cause_is_one_line_without_a_backtrace() {
+        for (text, line) in [
+            ("the disk is full", "the disk is full"),
+            ("no\nHINT: yes", "no; HINT: yes"),
+            (
+                "Json error: cut\n   0: a::b\n             at c.rs:1\n  12: d",
+                "Json error: cut",
+            ),
+        ] {
+            assert_eq!(one_line(text), line);
         }
     }
 

@@ -11,6 +11,7 @@
 mod declared;
 mod execute;
 mod extract;
+mod history;
 mod index;
 mod inputs;
 mod landing;
@@ -232,6 +233,9 @@ impl Pipeline {
             load: None,
         };
         if stages.contains(&Stage::Extract) {
+            if stages.contains(&Stage::Transform) {
+                self.check_landed().await?;
+            }
             report.extract = self.extract(run, scope).await?;
         }
         if stages.contains(&Stage::Transform) {
@@ -242,6 +246,21 @@ impl Pipeline {
         }
         report.elapsed = clock.elapsed();
         Ok(report)
+    }
+
+    /// Whether the landing zone has what was transformed: seen before anything is landed on top of it.
+    async fn check_landed(&self) -> Result<()> {
+        // A processed zone that cannot be read keeps nobody from landing; the next stage says what is wrong.
+        let Ok(Some(processed)) = self.processed_log().newest().await else {
+            return Ok(());
+        };
+        for source in self.plan.sources.keys() {
+            let landings = Landings::new(self.landed.clone(), source);
+            history::check_landed(source, &landings, &processed)
+                .await
+                .map_err(|error| error.at(Stage::Extract))?;
+        }
+        Ok(())
     }
 
     /// What a run would do.
@@ -416,7 +435,8 @@ impl Pipeline {
             return Ok(warehouse.as_ref());
         }
         let plan = &self.plan.warehouse;
-        let opened = crate::warehouse::open(plan.url.expose()?, &plan.schema, &self.plan.base)?;
+        let opened =
+            crate::warehouse::open(plan.url.expose()?, plan.options.clone(), &self.plan.base)?;
         Ok(self.warehouse.get_or_init(|| opened).as_ref())
     }
 

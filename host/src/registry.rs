@@ -283,7 +283,7 @@ impl Registry {
         let found = Digest::of_parts([component.as_ref(), parameters.as_ref()]);
         if found != record.digest {
             return Err(RegistryError::Damaged {
-                object: format!("{name}/{version}"),
+                object: format!("{}/{name}/{version}", self.zone.url()),
                 reason: format!("its digest is {found} instead of {}", record.digest),
             });
         }
@@ -303,7 +303,7 @@ impl Registry {
         let stored = self.read(&module.name, &module.version).await?;
         if stored.record.digest != module.digest {
             return Err(RegistryError::Damaged {
-                object: format!("{}/{}", module.name, module.version),
+                object: format!("{}/{}/{}", self.zone.url(), module.name, module.version),
                 reason: format!(
                     "its digest is {} instead of {}",
                     stored.record.digest, module.digest
@@ -324,7 +324,8 @@ impl Registry {
             .try_collect()
             .await?;
         for (number, bytes) in new {
-            known.append(number, &self.log.key(number), &bytes)?;
+            let key = format!("{}/{}", self.zone.url(), self.log.key(number));
+            known.append(number, &key, &bytes)?;
         }
         Ok(known.clone())
     }
@@ -414,6 +415,7 @@ impl Registry {
             Err(ZoneError::Missing { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        let key = format!("{}/{key}", self.zone.url());
         let record: ModuleRecord = record::parse(&key, &bytes)?;
         if record.name != name || record.version != version {
             return Err(RegistryError::Damaged {

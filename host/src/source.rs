@@ -19,13 +19,14 @@ mod postgres;
 mod sqlite;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::Stream;
 
-use crate::connection::postgres::ConnectError;
+use crate::connection::postgres::{ConnectError, Passing};
 use crate::error::{Classify, ErrorKind};
 use crate::table::{Identity, Table, TableName};
 use crate::watermark::{CompareReason, CursorValue, Position, Watermark};
@@ -56,6 +57,48 @@ pub enum SourceError {
         /// Host, port and database, or the file.
         target: String,
         /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server answered that it cannot do it now.
+    #[error("{target} could not {action}")]
+    Stopped {
+        /// Host, port and database.
+        target: String,
+        /// What was asked of it: "read table staff".
+        action: String,
+        /// The server's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+        /// Why.
+        why: Passing,
+    },
+    /// Another program writes to the file.
+    #[error("{target} is locked by another program")]
+    Busy {
+        /// The file.
+        target: String,
+        /// The driver's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The snapshot was open for as long as it may.
+    #[error("the snapshot of {target} was open for {} s and was given up", limit.as_secs_f64())]
+    TooLong {
+        /// Host, port and database, or the file.
+        target: String,
+        /// How long it may be open.
+        limit: Duration,
+    },
+    /// Somebody wants to change the definition of a table, and reading it was given up for them.
+    #[error("reading gave way: somebody waited to change the definition of table `{0}`")]
+    GaveWay(TableName),
+    /// What was read is not what its own format says.
+    #[error("{target} is damaged")]
+    Damaged {
+        /// The file.
+        target: String,
+        /// What is wrong with it.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -111,10 +154,15 @@ impl Classify for SourceError {
             Self::Url { .. } | Self::NoFile(_) | Self::NoTable(_) | Self::Refused { .. } => {
                 ErrorKind::Config
             }
-            Self::Unavailable { .. } | Self::Rewritten(_) | Self::Altered(_) | Self::Locked(_) => {
-                ErrorKind::Unavailable
-            }
-            Self::Value { .. } => ErrorKind::Data,
+            Self::Unavailable { .. }
+            | Self::Stopped { .. }
+            | Self::Busy { .. }
+            | Self::TooLong { .. }
+            | Self::GaveWay(_)
+            | Self::Rewritten(_)
+            | Self::Altered(_)
+            | Self::Locked(_) => ErrorKind::Unavailable,
+            Self::Value { .. } | Self::Damaged { .. } => ErrorKind::Data,
             Self::Protocol { .. } => ErrorKind::Bug,
         }
     }
@@ -129,9 +177,21 @@ impl Classify for SourceError {
                 "check the path in the source's `url`; a relative one begins at the folder of the project file".into(),
             ),
             Self::Connect(error) => error.hint(),
-            Self::Unavailable { .. } => {
-                Some("run again; the cause says whether the server is down or only busy".into())
-            }
+            Self::Unavailable { .. } => Some(Passing::Lost.hint().into()),
+            Self::Stopped { why, .. } => Some(why.hint().into()),
+            Self::Busy { .. } => Some("run again when that program has committed".into()),
+            Self::TooLong { .. } => Some(
+                "nothing was landed; raise `snapshot_timeout` of the source where it needs longer, or find \
+                 out what keeps it"
+                    .into(),
+            ),
+            Self::GaveWay(_) => Some(
+                "run again when the table has been changed; `yield_after` of the source says how long others wait"
+                    .into(),
+            ),
+            Self::Damaged { .. } => Some(
+                "restore it from a backup; `PRAGMA integrity_check` in sqlite3 says more".into(),
+            ),
             Self::Rewritten(_) => Some("run again: the next snapshot sees the new rows".into()),
             Self::Altered(_) => Some("run again: the next snapshot sees the table as it is now".into()),
             Self::Locked(_) => Some("run again when the change of the table has ended".into()),
@@ -152,7 +212,7 @@ impl SourceError {
     pub fn is_of_one_table(&self) -> bool {
         matches!(
             self,
-            Self::Rewritten(_) | Self::Altered(_) | Self::Locked(_)
+            Self::Rewritten(_) | Self::Altered(_) | Self::Locked(_) | Self::GaveWay(_)
         )
     }
 }
@@ -230,8 +290,10 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 ///
 /// All methods may be called concurrently and see the same state, however long they take and whatever
 /// is committed meanwhile. Where a source cannot keep that up for a table, because its definition was changed
-/// or it was written anew meanwhile, they fail for that table and go on for the others. The snapshot holds no
-/// lock that a writer waits for. It ends when it is dropped.
+/// or it was written anew meanwhile, they fail for that table and go on for the others. No writer waits for a
+/// snapshot: what it locks against a change of a table's definition is locked while that table is read and no
+/// longer, and given up for who wants it. It ends when it is dropped, and at the latest after
+/// [`SourceOptions::snapshot_timeout`]: then everything of it says so.
 #[async_trait]
 pub trait Snapshot: Send + Sync {
     /// What a manifest records of it.
@@ -272,7 +334,7 @@ pub trait Snapshot: Send + Sync {
 pub fn open(url: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgresql" | "postgres") => Ok(Box::new(postgres::Postgres::open(url, options)?)),
-        Some("sqlite") => Ok(Box::new(sqlite::Sqlite::open(url)?)),
+        Some("sqlite") => Ok(Box::new(sqlite::Sqlite::open(url, options)?)),
         _ => Err(SourceError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither postgresql nor sqlite".into(),
@@ -289,7 +351,9 @@ pub struct SourceOptions {
     /// Tables larger than this are read in several ranges at once.
     pub split_bytes: u64,
     /// How long one run may keep its snapshot open.
-    pub snapshot_timeout: std::time::Duration,
+    pub snapshot_timeout: Duration,
+    /// How long somebody who changes a table's definition waits for us before we stop reading it.
+    pub yield_after: Duration,
 }
 
 impl Default for SourceOptions {
@@ -297,7 +361,9 @@ impl Default for SourceOptions {
         Self {
             connections: 4,
             split_bytes: 64 * 1024 * 1024,
-            snapshot_timeout: std::time::Duration::from_secs(3600),
+            snapshot_timeout: Duration::from_secs(3600),
+            // Writers queue behind who waits, so this is the longest that an application stalls by us.
+            yield_after: Duration::from_secs(1),
         }
     }
 }

@@ -34,12 +34,15 @@ pub(crate) enum Loudness {
 
 impl Loudness {
     /// Libraries are heard from warnings on: their steps are not the operator's. Delta's commits are not
-    /// heard at all: they log an error where another host was faster, which is a conflict that we tell.
+    /// heard at all: they log an error where another host was faster, which is a conflict that we tell. Nor is the
+    /// kernel beneath: it logs each error that it returns.
     fn directives(&self) -> &str {
         match self {
-            Self::Errors => "error,deltalake_core::kernel::transaction=off",
-            Self::Warnings => "warn,deltalake_core::kernel::transaction=off",
-            Self::Steps => "warn,tidemill=info,deltalake_core::kernel::transaction=off",
+            Self::Errors => "error,deltalake_core::kernel::transaction=off,buoyant_kernel=off",
+            Self::Warnings => "warn,deltalake_core::kernel::transaction=off,buoyant_kernel=off",
+            Self::Steps => {
+                "warn,tidemill=info,deltalake_core::kernel::transaction=off,buoyant_kernel=off"
+            }
             Self::Details => "warn,tidemill=debug",
             Self::Filter(filter) => filter,
         }

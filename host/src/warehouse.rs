@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
+use crate::connection::postgres::ConnectError;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::error::{Classify, ErrorKind};
 use crate::run::RunId;
@@ -45,12 +46,51 @@ pub enum WarehouseError {
     #[cfg(not(feature = "delta"))]
     #[error("this build of tidemill has no Delta warehouse")]
     WithoutDelta,
-    /// The server did not answer, or the folder cannot be reached.
-    #[error("cannot reach {target}")]
+    /// There is no connection to the server.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// The server went away, or has no more of something.
+    #[error("{target} could not {action}")]
     Unavailable {
-        /// Host, port and database, or the folder.
+        /// Host, port and database.
         target: String,
-        /// The driver's error.
+        /// "load into fact_payment".
+        action: String,
+        /// The network's or the server's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do next.
+        hint: String,
+    },
+    /// The server may have committed: its answer was lost.
+    #[error("{target} did not say whether it committed landing {landing}")]
+    InDoubt {
+        /// Host, port and database.
+        target: String,
+        /// The landing.
+        landing: u64,
+        /// The network's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A load took longer than it may.
+    #[error("{target} did not load landing {landing} within {} s", limit.as_secs_f64())]
+    TooLong {
+        /// Host, port and database.
+        target: String,
+        /// The landing.
+        landing: u64,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The folder cannot be read or written.
+    #[error("cannot {action} {path}")]
+    Folder {
+        /// The folder.
+        path: String,
+        /// "open", "write".
+        action: String,
+        /// The system's error.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -64,6 +104,8 @@ pub enum WarehouseError {
         /// The driver's error.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
+        /// What to do next.
+        hint: String,
     },
     /// A table that exists already does not fit the rows.
     #[error("the table {table} of the warehouse {problem}")]
@@ -123,7 +165,11 @@ impl Classify for WarehouseError {
             | Self::TooNew { .. }
             | Self::Query(_) => ErrorKind::Config,
             Self::Damaged { .. } => ErrorKind::Data,
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Connect(error) => error.kind(),
+            Self::Unavailable { .. }
+            | Self::InDoubt { .. }
+            | Self::TooLong { .. }
+            | Self::Folder { .. } => ErrorKind::Unavailable,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Rows { cause, .. } => cause.kind(),
         }
@@ -139,15 +185,22 @@ impl Classify for WarehouseError {
             Self::Url { .. } => Some(
                 "write it as delta://folder or postgresql://user:password@host/database".into(),
             ),
-            Self::Unavailable { .. } => {
-                Some("check that it runs and that the address is right".into())
+            Self::Connect(error) => error.hint(),
+            Self::Unavailable { hint, .. } | Self::Refused { hint, .. } => Some(hint.clone()),
+            Self::InDoubt { .. } => {
+                Some("run again when it answers: the ledger tells, and nothing is loaded twice".into())
             }
-            Self::Refused { .. } => {
-                Some("check the rights of the warehouse's user and the table's constraints".into())
-            }
+            Self::TooLong { .. } => Some(
+                "nothing of it was loaded; run again, and where it needs longer raise `timeout` of the warehouse"
+                    .into(),
+            ),
+            Self::Folder { .. } => Some(
+                "check that the folder can be written and its disk has space, and run again".into(),
+            ),
             Self::Table { .. } => Some("alter the table, or load into another schema".into()),
             Self::Damaged { .. } => Some(
-                "restore it from a backup; without it, the warehouse is what the record before says"
+                "restore it from a backup, or move the warehouse's folder away: the next run loads \
+                 everything again from the processed zone"
                     .into(),
             ),
             Self::TooNew { .. } => {
@@ -297,18 +350,40 @@ pub struct SweptFile {
     pub written: DateTime<Utc>,
 }
 
+/// What a warehouse may use, besides its URL.
+#[derive(Debug, Clone)]
+pub struct WarehouseOptions {
+    /// The schema that tables are in.
+    pub schema: String,
+    /// How long the load of one landing may take on a server, and so how long its transaction is open.
+    pub timeout: Duration,
+}
+
+/// As long as a source's snapshot may be open: what took an hour to read is loaded in one.
+pub const TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A schema, and the usual limits.
+impl From<&str> for WarehouseOptions {
+    fn from(schema: &str) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            timeout: TIMEOUT,
+        }
+    }
+}
+
 /// Opens the warehouse that `url` names. Relative folders are below `base`.
 ///
 /// # Errors
 /// `Config` when the scheme is unknown. Nothing is contacted yet.
 pub fn open(
     url: &str,
-    schema: &str,
+    options: impl Into<WarehouseOptions>,
     base: &std::path::Path,
 ) -> Result<Box<dyn Warehouse>, WarehouseError> {
     match url.split_once("://") {
         Some(("postgresql" | "postgres", _)) => {
-            Ok(Box::new(postgres::PostgresWarehouse::new(url, schema)?))
+            Ok(Box::new(postgres::PostgresWarehouse::new(url, options)?))
         }
         Some(("delta", folder)) => delta(folder, base),
         _ => Err(WarehouseError::Url {

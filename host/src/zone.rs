@@ -43,6 +43,14 @@ pub enum ZoneError {
         /// Zone and key.
         object: String,
     },
+    /// A record of a numbered log is not there, and a later one is.
+    #[error("{object} is missing, and {later} is there")]
+    Gap {
+        /// Zone and key of the missing one.
+        object: String,
+        /// Key of the later one.
+        later: String,
+    },
     /// The object is not what its manifest says.
     #[error("{object} is damaged: {reason}")]
     Damaged {
@@ -69,12 +77,15 @@ impl Classify for ZoneError {
         match self {
             Self::Url { .. } => ErrorKind::Config,
             Self::Exists { .. } => ErrorKind::Conflict,
-            Self::Missing { .. } | Self::Damaged { .. } => ErrorKind::Data,
+            Self::Missing { .. } | Self::Gap { .. } | Self::Damaged { .. } => ErrorKind::Data,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
         }
     }
 
     fn hint(&self) -> Option<String> {
+        use std::io::ErrorKind::{
+            FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
         match self {
             Self::Url { .. } => Some("write it as file://path".into()),
             Self::Exists { .. } => {
@@ -84,9 +95,19 @@ impl Classify for ZoneError {
                 "restore the object from a copy; `tidemill verify` lists everything that differs"
                     .into(),
             ),
-            Self::Unavailable { .. } => {
-                Some("check that the zone exists, has space and may be written".into())
-            }
+            Self::Gap { .. } => Some("restore it from a copy of the zone, and run again".into()),
+            Self::Unavailable { cause, .. } => Some(
+                match cause.downcast_ref().map(std::io::Error::kind) {
+                    Some(StorageFull | QuotaExceeded | FileTooLarge) => {
+                        "free some space there and run again; nothing half-written counts"
+                    }
+                    Some(PermissionDenied | ReadOnlyFilesystem) => {
+                        "let the user that runs tidemill read and write there, and run again"
+                    }
+                    _ => "check that the zone exists, has space and may be written, and run again",
+                }
+                .into(),
+            ),
         }
     }
 }
@@ -205,7 +226,10 @@ pub trait ObjectWriter: Send {
 /// `Config` when the scheme is unknown.
 pub fn open(url: &str, base: &std::path::Path) -> Result<std::sync::Arc<dyn Zone>, ZoneError> {
     match url.split_once("://") {
-        Some(("file", path)) => Ok(std::sync::Arc::new(local::LocalZone::new(base.join(path)))),
+        Some(("file", path)) => {
+            let path = path.strip_prefix("./").unwrap_or(path);
+            Ok(std::sync::Arc::new(local::LocalZone::new(base.join(path))))
+        }
         _ => Err(ZoneError::Url {
             url: url.to_owned(),
             reason: "its scheme is not file".into(),

@@ -14,6 +14,8 @@ mod changes;
 mod cursor;
 mod days;
 mod demo;
+mod disturbance;
+mod faults;
 mod hostile;
 mod hosts;
 mod kills;

@@ -10,14 +10,17 @@
 #[cfg(target_os = "linux")]
 pub mod beginning;
 pub mod binary;
+pub mod clock;
 pub mod evolution;
 pub mod guests;
 pub mod inventory;
+pub mod mounts;
 pub mod oracle;
 #[cfg(target_os = "linux")]
 pub mod points;
 pub mod postgres;
 pub mod project;
+pub mod proxy;
 pub mod puppet;
 pub mod siege;
 pub mod star;

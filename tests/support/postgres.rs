@@ -14,6 +14,8 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
+use super::mounts::Mounts;
+
 /// Another process may take a free port before the server does.
 const ATTEMPTS: usize = 5;
 
@@ -34,6 +36,8 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     databases: AtomicU32,
+    /// What leads to the disks that it sees.
+    entry: Vec<String>,
 }
 
 impl Server {
@@ -53,7 +57,16 @@ impl Server {
 
     /// A server of its own, with more lines for `postgresql.conf`.
     pub fn start(settings: &str) -> Self {
-        Self::prepare(settings, |folder| {
+        Self::start_in(Vec::new(), settings)
+    }
+
+    /// The same, on disks of its own.
+    pub fn start_within(mounts: &Mounts, settings: &str) -> Self {
+        Self::start_in(mounts.entry(), settings)
+    }
+
+    fn start_in(entry: Vec<String>, settings: &str) -> Self {
+        Self::prepare(entry, settings, |folder| {
             run(
                 "initdb",
                 folder,
@@ -75,7 +88,7 @@ impl Server {
 
     /// A hot standby that follows `self`.
     pub fn standby(&self) -> Self {
-        Self::prepare("", |folder| {
+        Self::prepare(Vec::new(), "", |folder| {
             run(
                 "pg_basebackup",
                 folder,
@@ -95,19 +108,19 @@ impl Server {
         })
     }
 
-    fn prepare(settings: &str, fill: impl Fn(&Path)) -> Self {
+    fn prepare(entry: Vec<String>, settings: &str, fill: impl Fn(&Path)) -> Self {
         let folder = folder();
         fill(folder.path());
         append(&data(folder.path()).join("postgresql.conf"), SETTINGS);
         append(&data(folder.path()).join("postgresql.conf"), settings);
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            if launch(folder.path(), port) {
-                let databases = AtomicU32::new(0);
+            if launch(&entry, folder.path(), port) {
                 return Self {
                     folder,
                     port,
-                    databases,
+                    databases: AtomicU32::new(0),
+                    entry,
                 };
             }
         }
@@ -117,9 +130,42 @@ impl Server {
 
     /// Stops it without a word to its clients and starts it again, with more lines for `postgresql.conf`.
     pub fn restart(&self, settings: &str) {
-        stop(self.folder.path());
+        self.crash();
         append(&self.data().join("postgresql.conf"), settings);
-        assert!(launch(self.folder.path(), self.port), "it started before");
+        self.come_back();
+    }
+
+    /// Stops it without a word to its clients.
+    pub fn crash(&self) {
+        stop(self.folder.path());
+    }
+
+    /// Starts it again on the same port.
+    pub fn come_back(&self) {
+        let started = launch(&self.entry, self.folder.path(), self.port);
+        assert!(started, "it started before");
+    }
+
+    /// Puts a copy of its data beside, while it is stopped.
+    pub fn back_up(&self) {
+        self.copy("data", "copy");
+    }
+
+    /// Puts the copy in the place of its data, while it is stopped.
+    pub fn restore(&self) {
+        std::fs::remove_dir_all(self.data()).expect("the folder is ours");
+        self.copy("copy", "data");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let folder = self.folder.path();
+        let output = Command::new("cp")
+            .arg("-a")
+            .args([folder.join(from), folder.join(to)])
+            .output()
+            .expect("cp is part of the system");
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "cp failed: {talk}");
     }
 
     /// Sets the id of the next transaction, its epoch included, as years of writing would.
@@ -150,7 +196,7 @@ impl Server {
             std::fs::write(&file, vec![0; 8_192 * 32]).expect("the folder is ours");
             hand_over(&file, 0o600);
         }
-        assert!(launch(folder, self.port), "it started before");
+        assert!(launch(&self.entry, folder, self.port), "it started before");
     }
 
     /// Its data folder.
@@ -218,12 +264,22 @@ impl Server {
         client.query(sql, &[&database]).await.expect("postgres may");
     }
 
+    /// Everything that it logged.
+    pub fn whole_log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// The last lines of its log, for messages.
     pub fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = self.whole_log();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines.len().saturating_sub(30);
         lines.get(last..).unwrap_or_default().join("\n")
+    }
+
+    /// Gives a folder on its disks to the user that it runs as.
+    pub fn own(&self, mounts: &Mounts, folder: &Path) {
+        hand_over(&mounts.path(folder), 0o700);
     }
 
     /// Writes a file of the server's into its data folder, readable by it alone.
@@ -260,9 +316,9 @@ fn append(file: &Path, text: &str) {
     std::fs::write(file, content).expect("the folder is ours");
 }
 
-fn launch(folder: &Path, port: u16) -> bool {
+fn launch(entry: &[String], folder: &Path, port: u16) -> bool {
     let options = format!("-p {port} -k {}", path(folder));
-    let output = program("pg_ctl", folder)
+    let output = within(entry, program("pg_ctl", folder))
         .args(["-D", path(&data(folder)), "-w", "-s"])
         .args(["-l", path(&folder.join("log")), "-o", &options, "start"])
         .output()
@@ -284,6 +340,19 @@ fn run(name: &str, folder: &Path, arguments: impl IntoIterator<Item = impl AsRef
         .unwrap_or_else(|error| panic!("{name} cannot be run: {error}; run `cargo x test`"));
     let talk = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} failed: {talk}");
+}
+
+/// The same call by way of what leads to other disks.
+fn within(entry: &[String], call: Command) -> Command {
+    let Some((first, rest)) = entry.split_first() else {
+        return call;
+    };
+    let mut command = Command::new(first);
+    command
+        .args(rest)
+        .arg(call.get_program())
+        .args(call.get_args());
+    command
 }
 
 /// A program of PostgreSQL's. As root it runs as the user `postgres`, because the server refuses root.

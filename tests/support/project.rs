@@ -3,18 +3,22 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tempfile::TempDir;
 
 use super::binary;
+use super::mounts::Mounts;
 
 /// A folder that is removed with it.
 #[derive(Debug)]
 pub struct Project {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    /// The disks that the program sees.
+    mounts: Option<Arc<Mounts>>,
 }
 
 /// What a call said.
@@ -40,6 +44,7 @@ impl Project {
         Ok(Self {
             folder,
             environment: Vec::new(),
+            mounts: None,
         })
     }
 
@@ -79,6 +84,11 @@ impl Project {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// From here on the program sees these disks.
+    pub fn enter(&mut self, mounts: Arc<Mounts>) {
+        self.mounts = Some(mounts);
+    }
+
     /// A call in this folder that has not been made yet.
     ///
     /// # Errors
@@ -90,7 +100,10 @@ impl Project {
         let mut command = binary::command()?;
         command.current_dir(self.path()).args(arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        Ok(command)
+        Ok(match &self.mounts {
+            Some(mounts) => mounts.command(&command),
+            None => command,
+        })
     }
 
     /// Calls `tidemill` and waits for it.

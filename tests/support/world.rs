@@ -143,6 +143,12 @@ impl World {
         Ok(day)
     }
 
+    /// Connects the company again: its server was stopped.
+    pub async fn resume(&mut self) -> Result<()> {
+        self.simulation = Simulation::resume(&named(&self.source), self.options.clone()).await?;
+        Ok(())
+    }
+
     /// Makes an oddity happen.
     pub async fn cause(&mut self, oddity: Oddity) -> Result<Commit> {
         let commit = self.simulation.cause(oddity).await?;

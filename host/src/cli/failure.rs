@@ -25,10 +25,10 @@ pub(super) fn tell(error: &Error, output: Output) -> Exit {
     }
 }
 
-/// Writes the failure of one table. Programs find it in the report.
-pub(super) fn tell_table(failure: &TableFailure, output: Output) {
+/// Writes the failures of tables, those that have one reason once. Programs find them in the report.
+pub(super) fn tell_tables(failures: &[TableFailure], output: Output) {
     if output == Output::Text {
-        write(plain(&table(failure)));
+        write(plain(&tables(failures)));
     }
 }
 
@@ -76,7 +76,7 @@ fn wants_json(arguments: &[OsString]) -> bool {
 /// The error as text: what failed, its causes, the next step.
 pub(super) fn text(error: &Error) -> String {
     let mut text = format!("error: {error}\n");
-    for cause in causes(error) {
+    for cause in error.causes() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  caused by: {cause}");
     }
@@ -86,20 +86,33 @@ pub(super) fn text(error: &Error) -> String {
     text
 }
 
-/// The failure of one table as text.
-pub(super) fn table(failure: &TableFailure) -> String {
-    let TableFailure {
-        table,
-        stage,
-        message,
-        hint,
-        ..
-    } = failure;
-    let place = format!("{stage}: {table}: ");
-    let message = message.strip_prefix(&place).unwrap_or(message);
-    let mut text = format!("error: {place}{message}\n");
-    if let Some(hint) = hint {
-        let _ = writeln!(text, "  hint: {hint}");
+/// The failures of tables as text.
+fn tables(failures: &[TableFailure]) -> String {
+    let mut reasons: Vec<(&TableFailure, String, Vec<&str>)> = Vec::new();
+    for failure in failures {
+        let place = format!("{}: {}: ", failure.stage, failure.table);
+        let message = failure.message.strip_prefix(&place);
+        let message = message.unwrap_or(&failure.message).to_owned();
+        let known = reasons.iter_mut().find(|(first, reason, _)| {
+            (first.stage, &first.hint, reason) == (failure.stage, &failure.hint, &message)
+        });
+        match known {
+            Some((_, _, tables)) => tables.push(&failure.table),
+            None => reasons.push((failure, message, vec![&failure.table])),
+        }
+    }
+    let mut text = String::new();
+    for (failure, message, tables) in reasons {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "error: {}: {}: {message}",
+            failure.stage,
+            tables.join(", ")
+        );
+        if let Some(hint) = &failure.hint {
+            let _ = writeln!(text, "  hint: {hint}");
+        }
     }
     text
 }
@@ -125,26 +138,10 @@ fn object(error: &Error) -> serde_json::Value {
             "stage": error.stage(),
             "table": error.table(),
             "message": error.to_string(),
-            "causes": causes(error),
+            "causes": error.causes(),
             "hint": error.hint(),
         }
     })
-}
-
-/// The texts of the causes, without those that say what the one above has said already.
-fn causes(error: &Error) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut above = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !above.ends_with(&text) {
-            texts.push(text.clone());
-        }
-        above = text;
-        cause = inner.source();
-    }
-    texts
 }
 
 /// stderr may be closed; there is nowhere else to say so.
@@ -212,8 +209,24 @@ mod tests {
             .on("dim_staff");
         let failure = TableFailure::new("dim_staff", Stage::Transform, &error);
         assert_eq!(
-            table(&failure),
+            tables(&[failure]),
             "error: transform: dim_staff: the module trapped\n  hint: try again\n"
+        );
+    }
+
+    #[test]
+    fn one_reason_of_several_tables_is_told_once() {
+        let failure = |table: &str, text: &'static str| {
+            let error = Error::from(chain(&[text])).at(Stage::Transform).on(table);
+            TableFailure::new(table, Stage::Transform, &error)
+        };
+        let failures = ["dim_staff", "dim_date"].map(|table| failure(table, "it is damaged"));
+        let other = failure("dim_design", "it trapped");
+        let [staff, date] = failures;
+        assert_eq!(
+            tables(&[staff, other, date]),
+            "error: transform: dim_staff, dim_date: it is damaged\n  hint: try again\n\
+             error: transform: dim_design: it trapped\n  hint: try again\n"
         );
     }
 }

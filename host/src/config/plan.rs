@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{LimitsPlan, Secret};
 use crate::run::Stage;
 use crate::source::SourceOptions;
+use crate::warehouse::WarehouseOptions;
 
 /// A project, checked and resolved. Plain data; secrets inside do not show themselves.
 #[derive(Debug, Clone)]
@@ -167,8 +168,8 @@ pub struct TablePlan {
 pub struct WarehousePlan {
     /// Where it is.
     pub url: Secret,
-    /// The schema that tables are in.
-    pub schema: String,
+    /// What may be used of it.
+    pub options: WarehouseOptions,
 }
 
 /// One warehouse table and the module that makes it.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
+use crate::warehouse::{self, WarehouseOptions};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Long enough for a transaction of an application that has a time limit on its requests.
@@ -201,6 +202,10 @@ impl Resolver<'_> {
         if let Some(timeout) = self.duration(timeout, &key.of("snapshot_timeout"))? {
             options.snapshot_timeout = timeout;
         }
+        let patience = source.yield_after.as_deref();
+        if let Some(patience) = self.duration(patience, &key.of("yield_after"))? {
+            options.yield_after = patience;
+        }
         Ok(options)
     }
 
@@ -272,9 +277,13 @@ impl Resolver<'_> {
     ) -> Result<WarehousePlan, ConfigError> {
         let url = warehouse.url.as_deref().unwrap_or("delta://./warehouse");
         let schema = self.text(warehouse.schema.as_deref(), &key.of("schema"))?;
+        let timeout = self.duration(warehouse.timeout.as_deref(), &key.of("timeout"))?;
         Ok(WarehousePlan {
             url: self.secret(url, &key.of("url")),
-            schema: schema.unwrap_or_else(|| "public".into()),
+            options: WarehouseOptions {
+                schema: schema.unwrap_or_else(|| "public".into()),
+                timeout: timeout.unwrap_or(warehouse::TIMEOUT),
+            },
         })
     }
 

@@ -83,15 +83,20 @@ pub struct SourceSettings {
     /// accepted with `--accept`. Default: `evolve`.
     #[schemars(example = &"evolve")]
     pub on_schema_change: Option<String>,
-    /// Connections at the same time. Default: 4.
+    /// Connections that read at the same time. PostgreSQL is asked for two more: one holds the snapshot,
+    /// one answers questions. Default: 4.
     #[schemars(example = 4)]
     pub connections: Option<u32>,
     /// Tables larger than this are read in several ranges at once. Default: `64 MiB`.
     #[schemars(example = &"64 MiB")]
     pub split: Option<String>,
-    /// How long a run may keep its snapshot of the source open. Default: `1h`.
+    /// How long a run may keep its snapshot of the source open; what takes longer is given up. Default: `1h`.
     #[schemars(example = &"1h")]
     pub snapshot_timeout: Option<String>,
+    /// How long somebody who wants to change a table's definition waits until a run stops reading that
+    /// table. Default: `1s`.
+    #[schemars(example = &"1s")]
+    pub yield_after: Option<String>,
     /// What is different for single tables.
     pub table: BTreeMap<String, TableSettings>,
 }
@@ -128,6 +133,9 @@ pub struct WarehouseSettings {
     /// The schema that tables are in. Default: `public`.
     #[schemars(example = &"public")]
     pub schema: Option<String>,
+    /// How long a server may take to load one landing; what takes longer is given up. Default: `1h`.
+    #[schemars(example = &"1h")]
+    pub timeout: Option<String>,
 }
 
 /// One warehouse table.

@@ -1,9 +1,11 @@
 //! PostgreSQL connections from libpq-style URLs, with TLS: the same for a source and a warehouse.
 //!
 //! The driver parses the URL and speaks the protocol; what it does not know is added here: the six
-//! `sslmode`s with libpq's meaning, `sslrootcert`, a limit on the whole login, and an end of the
-//! connection that does not wait for an unread answer. No SQL is sent from here.
+//! `sslmode`s with libpq's meaning, `sslrootcert`, a limit on the whole login, an early look whether a
+//! silent server is still there, and an end of the connection that does not wait for an unread answer.
+//! No SQL is sent from here.
 
+mod passing;
 mod tls;
 
 use std::fmt;
@@ -17,11 +19,21 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config};
 
+pub use self::passing::Passing;
+
 use crate::error::{Classify, ErrorKind};
 
 /// How long a login may take when the URL has no `connect_timeout`. The driver's own limit covers only
 /// the socket, and libpq has none; a run must not hang on a server that accepts and never answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When a connection on which nothing moves is asked whether the other side is still there, how often, and
+/// how long sent bytes may go without a receipt: a machine that lost its power is noticed within two minutes
+/// and not after the two hours that operating systems wait. A URL may say otherwise.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What went wrong on the way to a PostgreSQL server.
 #[derive(Debug, thiserror::Error)]
@@ -51,12 +63,29 @@ pub enum ConnectError {
         #[source]
         cause: tokio_postgres::Error,
     },
-    /// The server did not answer, or has no connection left.
+    /// The server cannot be reached, or is not ready.
     #[error("cannot reach {target}")]
     Unavailable {
         /// Host, port and database.
         target: String,
-        /// The driver's error.
+        /// The network's or the server's error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Somebody took the connection, and then the login was not answered.
+    #[error("{target} did not answer a login within {} s", limit.as_secs_f64())]
+    Silent {
+        /// Host, port and database.
+        target: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The server has no connection left for us.
+    #[error("{target} has no connection left")]
+    Full {
+        /// Host, port and database.
+        target: String,
+        /// The server's error.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -65,16 +94,59 @@ pub enum ConnectError {
     Login {
         /// Host, port and database.
         target: String,
-        /// The driver's error.
+        /// The server's answer.
+        reason: LoginReason,
+        /// The server's error.
         #[source]
-        cause: tokio_postgres::Error,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Why a login was refused, as far as it decides what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginReason {
+    /// The password, or how it is sent.
+    Password,
+    /// There is no such database.
+    Database,
+    /// The role may not connect to the database.
+    Right,
+    /// No line of `pg_hba.conf` lets this role in from here, or there is no such role.
+    Rule,
+    /// Anything else.
+    Other,
+}
+
+impl LoginReason {
+    fn of(code: Option<&SqlState>) -> Self {
+        match code.map(SqlState::code) {
+            Some("28P01") => Self::Password,
+            Some("3D000") => Self::Database,
+            Some("42501") => Self::Right,
+            Some("28000") => Self::Rule,
+            _ => Self::Other,
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Password => {
+                "check user and password in the URL, and the variable that they come from"
+            }
+            Self::Database => "check the name of the database in the URL, or create it",
+            Self::Right => "grant the role CONNECT on the database",
+            Self::Rule => "check user and `sslmode` in the URL, and the server's pg_hba.conf",
+            Self::Other => "check user, password and database in the URL",
+        }
+    }
 }
 
 impl Classify for ConnectError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Unavailable { .. } | Self::Silent { .. } | Self::Full { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Url { .. }
             | Self::RootCertificates { .. }
             | Self::Tls { .. }
@@ -95,9 +167,16 @@ impl Classify for ConnectError {
                     "check `sslmode` and `sslrootcert` in the URL and the server's certificate"
                 }
                 Self::Unavailable { .. } => {
-                    "check that the server runs and that host and port are right"
+                    "check that the server runs and that host and port are right, and run again"
                 }
-                Self::Login { .. } => "check user, password and database in the URL",
+                Self::Silent { .. } => {
+                    "check that it is PostgreSQL that listens there; `connect_timeout=60` in the URL waits longer"
+                }
+                Self::Full { .. } => {
+                    "run again when other sessions have ended, or raise the limit; a source is read over \
+                     `connections` and two more"
+                }
+                Self::Login { reason, .. } => reason.hint(),
             }
             .to_owned(),
         )
@@ -195,6 +274,7 @@ impl PgUrl {
         if config.get_application_name().is_none() {
             config.application_name("tidemill");
         }
+        look_early(&mut config, &rest);
         let (mode, roots) = security.resolve(&config).map_err(wrong)?;
         Ok(Self {
             timeout: config
@@ -281,6 +361,22 @@ impl Security {
             (Some(mode @ (TlsMode::VerifyCa | TlsMode::VerifyFull)), None) => (mode, Roots::System),
             (mode, None) => (mode.unwrap_or(TlsMode::Prefer), Roots::Unchecked),
         })
+    }
+}
+
+/// Sets what the URL leaves open of how soon a lost server is noticed.
+fn look_early(config: &mut Config, url: &str) {
+    if !url.contains("keepalives_idle=") {
+        config.keepalives_idle(KEEPALIVE_IDLE);
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(RECEIPT_TIMEOUT);
     }
 }
 
@@ -396,9 +492,9 @@ pub async fn connect(url: &PgUrl) -> Result<PgConnection, ConnectError> {
     };
     match tokio::time::timeout(url.timeout, attempts).await {
         Ok(attempt) => attempt.map_err(|error| classify(url, error)),
-        Err(elapsed) => Err(ConnectError::Unavailable {
+        Err(_) => Err(ConnectError::Silent {
             target: url.target.clone(),
-            cause: Box::new(elapsed),
+            limit: url.timeout,
         }),
     }
 }
@@ -429,22 +525,46 @@ fn classify(url: &PgUrl, cause: tokio_postgres::Error) -> ConnectError {
     if is_handshake(&cause) {
         return ConnectError::Tls { target, cause };
     }
-    let refused = match cause.code() {
-        // Shutdown, start-up, recovery, too many connections: a matter of time.
-        Some(code) => !matches!(code.code().get(..2), Some("53" | "57" | "58" | "08")),
+    let code = cause.code().cloned();
+    let refused = match &code {
+        Some(code) if code.code() == "53300" => {
+            let cause = reason(cause);
+            return ConnectError::Full { target, cause };
+        }
+        // Shutdown, start-up, recovery, resources, a disk that is full: a matter of time.
+        Some(code) => !matches!(code.code().get(..2), Some("53" | "57" | "58" | "08" | "XX")),
         // Without an answer of the server it was the network, except that the driver itself misses a password.
         None => {
             let reason = std::error::Error::source(&cause);
             reason.is_some_and(|reason| !reason.is::<std::io::Error>())
         }
     };
+    let is_password = std::error::Error::source(&cause)
+        .is_some_and(|reason| reason.to_string() == "password missing");
+    let cause = reason(cause);
     if refused {
-        ConnectError::Login { target, cause }
-    } else {
-        ConnectError::Unavailable {
+        let reason = match is_password {
+            true => LoginReason::Password,
+            false => LoginReason::of(code.as_ref()),
+        };
+        ConnectError::Login {
             target,
-            cause: Box::new(cause),
+            reason,
+            cause,
         }
+    } else {
+        ConnectError::Unavailable { target, cause }
+    }
+}
+
+/// The server's error without the driver's wrapping, which says only "db error".
+pub fn reason(error: tokio_postgres::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    if error.as_db_error().is_none() {
+        return Box::new(error);
+    }
+    match error.into_source() {
+        Some(cause) => cause,
+        None => "the driver gave no reason".into(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::history;
 use super::report::{LandingLoaded, LoadReport, Observer};
 use crate::contract::LoadMode;
 use crate::error::Result;
@@ -71,6 +72,7 @@ impl Loading<'_> {
         let log = ManifestLog::<ProcessedManifest>::new(self.zone.clone(), "");
         let mut pending: BTreeMap<(u64, String), Pending> = BTreeMap::new();
         let mut manifest = log.newest().await?;
+        history::check_processed(ledger, manifest.as_ref())?;
         while let Some(processed) = manifest {
             let is_loaded = |(table, through): (&String, &Through)| {
                 ledger.through(table, &through.source) >= through.landing

@@ -249,11 +249,9 @@ impl TableFailure {
     /// The failure of `table` in `stage` for `error`, its causes written out.
     pub fn new(table: impl Into<String>, stage: Stage, error: &crate::Error) -> Self {
         let mut message = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
+        for cause in error.causes() {
             message.push_str(": ");
-            message.push_str(&inner.to_string());
-            cause = inner.source();
+            message.push_str(&cause);
         }
         Self {
             table: table.into(),

@@ -12,6 +12,7 @@ use futures::stream::{self, StreamExt as _};
 
 use super::declared::check;
 use super::execute::{Execution, Outcome};
+use super::history;
 use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
 use super::modules::Made;
 use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
@@ -63,6 +64,9 @@ impl Transformation<'_> {
         let notes = Notes::<ProcessedManifest>::new(self.reader.processed.clone(), "");
         let mut swept = false;
         let mut newest = log.newest().await?;
+        if let Some(newest) = &newest {
+            history::check_landed(self.source, &self.landings, newest).await?;
+        }
         let Some(through) = self.landings.newest().await?.map(|m| m.sequence) else {
             return Ok(());
         };

@@ -133,7 +133,13 @@ impl Classify for RegistryError {
                 |version| format!("{version} is active; ask for it, or promote another"),
             )),
             Self::Immutable { .. } => Some("push it under a higher version".into()),
-            Self::Damaged { .. } => Some("push the module again under a higher version".into()),
+            Self::Damaged { object, .. } if object.contains(super::PROMOTIONS) => {
+                Some("restore it from a copy of the modules zone".into())
+            }
+            Self::Damaged { .. } => Some(
+                "restore it from a copy of the modules zone, or push the module again under a higher version"
+                    .into(),
+            ),
             Self::Format { .. } => {
                 Some("install the version of tidemill that wrote it, or a later one".into())
             }

@@ -5,10 +5,12 @@
 //! catalog   tables, columns, keys, statistics           types    which Arrow type each is landed as
 //! read      COPY, split by ctid, over several connections  copy  its bytes into batches, without I/O
 //! target    whether a table is still what the snapshot sees    changes  whether transaction ids tell what changed
+//! patience  how long others wait for us
 //! ```
 //!
 //! Only SELECT and COPY TO are sent, in read-only transactions. No lock is taken that an INSERT, UPDATE or
-//! DELETE waits for; who wants to change a table's definition waits until one statement has read that table.
+//! DELETE waits for; who wants to change a table's definition waits until one statement has read that table, and
+//! not for long.
 
 mod catalog;
 mod changes;
@@ -17,6 +19,7 @@ mod copy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
 mod name;
+mod patience;
 mod read;
 mod session;
 mod snapshot;
@@ -24,6 +27,7 @@ mod target;
 mod types;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use self::session::Session;
 use self::snapshot::PostgresSnapshot;
@@ -53,9 +57,15 @@ impl Source for Postgres {
     }
 
     async fn discover(&self) -> Result<Vec<Discovered>, SourceError> {
-        let (session, connection) = Session::lead(&self.url, self.options.snapshot_timeout).await?;
-        session.pin(&connection).await?;
-        let found = snapshot::discover(&session, &connection).await?;
+        let timeout = self.options.snapshot_timeout;
+        let (session, connection) = Session::lead(&self.url, timeout).await?;
+        let discovering = async {
+            session.pin(&connection).await?;
+            snapshot::discover(&session, &connection).await
+        };
+        let found = session
+            .in_time(Instant::now() + timeout, discovering)
+            .await?;
         connection.close().await;
         Ok(found)
     }

@@ -18,9 +18,10 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use percent_encoding::percent_decode_str;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::cursor::CursorKind;
-use super::{BatchStream, Discovered, Selection, Snapshot, Source, SourceError};
+use super::{BatchStream, Discovered, Selection, Snapshot, Source, SourceError, SourceOptions};
 use crate::table::Table;
 use crate::watermark::{CompareReason, Position, Watermark};
 
@@ -35,11 +36,12 @@ const WORK_WAITING: usize = 8;
 pub(super) struct Sqlite {
     path: PathBuf,
     target: String,
+    timeout: Duration,
 }
 
 impl Sqlite {
     /// `sqlite://folder/file` is relative to the working directory, `sqlite:///folder/file` is not.
-    pub(super) fn open(url: &str) -> Result<Self, SourceError> {
+    pub(super) fn open(url: &str, options: &SourceOptions) -> Result<Self, SourceError> {
         let wrong = |reason: &str| SourceError::Url {
             url: url.to_owned(),
             reason: reason.to_owned(),
@@ -54,6 +56,7 @@ impl Sqlite {
         Ok(Self {
             path: PathBuf::from(path.as_ref()),
             target: path.into_owned(),
+            timeout: options.snapshot_timeout,
         })
     }
 
@@ -82,6 +85,8 @@ impl Sqlite {
             queue: Queue {
                 work,
                 target: self.target.clone(),
+                limit: self.timeout,
+                deadline: Instant::now() + self.timeout,
             },
             clock,
         })
@@ -138,6 +143,9 @@ type Work = Box<dyn FnOnce(&Connection) + Send>;
 struct Queue {
     work: mpsc::Sender<Work>,
     target: String,
+    /// How long the transaction may be open, and until when: a writer of the older journal modes waits for it.
+    limit: Duration,
+    deadline: Instant,
 }
 
 impl Queue {
@@ -151,8 +159,15 @@ impl Queue {
             // Whoever asked may have been dropped meanwhile; nobody misses the answer then.
             let _ = answer.send(work(connection));
         });
-        self.work.send(work).await.map_err(|_| lost(&self.target))?;
-        answered.await.map_err(|_| lost(&self.target))?
+        let done = async {
+            self.work.send(work).await.map_err(|_| lost(&self.target))?;
+            answered.await.map_err(|_| lost(&self.target))?
+        };
+        let too_long = |_| SourceError::TooLong {
+            target: self.target.clone(),
+            limit: self.limit,
+        };
+        timeout_at(self.deadline, done).await.map_err(too_long)?
     }
 }
 
@@ -166,19 +181,19 @@ fn lost(target: &str) -> SourceError {
 
 /// A failed call as the error of this room: what time may heal is `Unavailable`.
 fn failed(target: &str, action: impl Into<String>, error: rusqlite::Error) -> SourceError {
-    let passing = matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::SystemIoFailure)
-    );
+    let code = error.sqlite_error_code();
     let target = target.to_owned();
-    if passing {
-        return SourceError::Unavailable {
-            target,
-            cause: Box::new(error),
-        };
-    }
-    let hint = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => Some("name a SQLite file".into()),
+    let action = action.into();
+    let cause = plain(error);
+    let hint = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            return SourceError::Busy { target, cause };
+        }
+        Some(ErrorCode::SystemIoFailure) => return SourceError::Unavailable { target, cause },
+        Some(ErrorCode::DatabaseCorrupt) => return SourceError::Damaged { target, cause },
+        Some(ErrorCode::NotADatabase) => {
+            Some("name a SQLite file; where it was one, restore it from a backup".into())
+        }
         Some(ErrorCode::CannotOpen) => Some(
             "check the rights; a file in WAL mode needs its folder writable for the `-shm` file"
                 .into(),
@@ -187,9 +202,17 @@ fn failed(target: &str, action: impl Into<String>, error: rusqlite::Error) -> So
     };
     SourceError::Refused {
         target,
-        action: action.into(),
-        cause: Box::new(error),
+        action,
+        cause,
         hint,
+    }
+}
+
+/// SQLite's words without its number, which says the same once more.
+fn plain(error: rusqlite::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(words)) => words.into(),
+        other => Box::new(other),
     }
 }
 

@@ -126,8 +126,9 @@ impl Delta {
     ) -> Result<T, WarehouseError> {
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
-            Err(cause) => Err(WarehouseError::Unavailable {
-                target: self.target.clone(),
+            Err(cause) => Err(WarehouseError::Folder {
+                path: self.target.clone(),
+                action: "use".into(),
                 cause: cause.into(),
             }),
         }

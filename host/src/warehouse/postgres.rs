@@ -5,8 +5,8 @@
 //! ```
 //!
 //! All tables of a landing and their ledger records are one transaction, so exactly once needs nothing else:
-//! whatever ends it early leaves nothing, and when only the answer to COMMIT is lost the next call finds the
-//! landing in the ledger. Everything that can be refused is refused before rows are read; rows are read
+//! whatever ends it early leaves nothing, and when only the answer to COMMIT is lost the ledger tells: asked at
+//! once where the server answers again, by the next run where not. Everything that can be refused is refused before rows are read; rows are read
 //! before any table is altered, so that readers wait for the statements only and not for the source.
 //!
 //! Every call has a connection of its own: between landings there is nothing to keep, and a connection that
@@ -28,11 +28,16 @@ mod target;
 mod types;
 mod views;
 
+use std::time::{Duration, Instant};
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use tokio::time::timeout;
 
-use crate::connection::postgres::{self, PgConnection, PgUrl};
-use crate::warehouse::{BatchStream, Ledger, Load, TableLoaded, Warehouse, WarehouseError};
+use crate::connection::postgres::{self, Passing, PgConnection, PgUrl};
+use crate::warehouse::{
+    BatchStream, Ledger, Load, TableLoaded, Warehouse, WarehouseError, WarehouseOptions,
+};
 use bookkeeping::Bookkeeping;
 use loading::Loading;
 use staging::Server;
@@ -41,11 +46,15 @@ use staging::Server;
 /// would otherwise keep its lock for as long as its last statement takes.
 const NOTICE_OUR_END: &str = "SET client_connection_check_interval = '1s'";
 
+/// How long a question about the server's own records may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A schema of a PostgreSQL database that rows are loaded into.
 #[derive(Debug)]
 pub struct PostgresWarehouse {
     url: PgUrl,
     schema: String,
+    timeout: Duration,
 }
 
 impl PostgresWarehouse {
@@ -54,8 +63,9 @@ impl PostgresWarehouse {
     ///
     /// # Errors
     /// `Config` when the URL is malformed or the schema's name cannot be used.
-    pub fn new(url: &str, schema: &str) -> Result<Self, WarehouseError> {
-        let parsed = PgUrl::parse(url).map_err(|error| failure::no_connection("", error))?;
+    pub fn new(url: &str, options: impl Into<WarehouseOptions>) -> Result<Self, WarehouseError> {
+        let WarehouseOptions { schema, timeout } = options.into();
+        let parsed = PgUrl::parse(url).map_err(failure::no_connection)?;
         let unusable = |reason: String| WarehouseError::Url {
             url: crate::connection::redact(url),
             reason,
@@ -73,20 +83,60 @@ impl PostgresWarehouse {
         }
         Ok(Self {
             url: parsed,
-            schema: schema.to_owned(),
+            schema,
+            timeout,
         })
     }
 
     async fn connect(&self) -> Result<PgConnection, WarehouseError> {
         let connection = postgres::connect(&self.url)
             .await
-            .map_err(|error| failure::no_connection(self.url.target(), error))?;
+            .map_err(failure::no_connection)?;
         // Servers before 14, and some systems, cannot: there a statement runs to its end. An error that is
         // not about the setting comes back with the next statement.
-        if let Err(error) = connection.batch_execute(NOTICE_OUR_END).await {
+        let noticing = connection.batch_execute(NOTICE_OUR_END);
+        if let Ok(Err(error)) = timeout(ANSWER_TIMEOUT, noticing).await {
             tracing::debug!(%error, "the server does not watch its connections");
         }
         Ok(connection)
+    }
+
+    /// The answer to a question about the server's own records, which takes no time where there is one.
+    async fn answer<T>(
+        &self,
+        action: &str,
+        question: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, WarehouseError> {
+        match timeout(ANSWER_TIMEOUT, question).await {
+            Ok(answer) => answer.map_err(|error| failure::statement(self.target(), action, error)),
+            Err(elapsed) => Err(WarehouseError::Unavailable {
+                target: self.target().to_owned(),
+                action: action.to_owned(),
+                cause: Box::new(elapsed),
+                hint: Passing::Lost.hint().into(),
+            }),
+        }
+    }
+
+    fn too_long(&self, landing: u64) -> WarehouseError {
+        WarehouseError::TooLong {
+            target: self.target().to_owned(),
+            landing,
+            limit: self.timeout,
+        }
+    }
+
+    /// Whether the ledger says that all of these tables have the landing. A server that cannot be asked says no.
+    async fn has(&self, source: &str, landing: u64, tables: &[TableLoaded]) -> bool {
+        match self.ledger().await {
+            Ok(ledger) => tables
+                .iter()
+                .all(|table| ledger.through(&table.table, source) >= landing),
+            Err(error) => {
+                tracing::debug!(%error, "the ledger cannot be asked");
+                false
+            }
+        }
     }
 
     fn books<'a>(&'a self, connection: &'a PgConnection) -> Bookkeeping<'a> {
@@ -105,11 +155,8 @@ impl Warehouse for PostgresWarehouse {
 
     async fn ledger(&self) -> Result<Ledger, WarehouseError> {
         let connection = self.connect().await?;
-        let ledger = self
-            .books(&connection)
-            .ledger()
-            .await
-            .map_err(|error| failure::statement(self.target(), "read the ledger", error))?;
+        let books = self.books(&connection);
+        let ledger = self.answer("read the ledger", books.ledger()).await?;
         connection.close().await;
         Ok(ledger)
     }
@@ -122,15 +169,36 @@ impl Warehouse for PostgresWarehouse {
                 name: self.target(),
             },
             books: self.books(&connection),
+            timeout: self.timeout,
         };
-        let loaded = loading.run(load).await;
-        if loaded.is_err() {
-            // Waited for, so that who tries again does not find our own lock.
-            loading.roll_back().await;
-        } else {
-            connection.close().await;
+        let (source, landing) = (load.source.clone(), load.landing);
+        let begin = Instant::now();
+        let loaded = match timeout(self.timeout, loading.prepare(load)).await {
+            Ok(Ok(loaded)) => loaded,
+            failed => {
+                // Waited for, so that who tries again does not find our own lock.
+                loading.roll_back().await;
+                return failed.unwrap_or_else(|_| Err(self.too_long(landing)));
+            }
+        };
+        // What is left of the time: the transaction ends within it, whatever the server does.
+        let left = self.timeout.saturating_sub(begin.elapsed());
+        let committed = timeout(left, loading.commit(landing)).await;
+        match committed.unwrap_or_else(|_| Err(self.too_long(landing))) {
+            Ok(()) => {
+                connection.close().await;
+                Ok(loaded)
+            }
+            Err(error) => {
+                drop(connection);
+                // Only the answer may be lost: then the ledger has the landing, and there is nothing to repeat.
+                if self.has(&source, landing, &loaded).await {
+                    tracing::warn!(%error, landing, "the answer to a commit was lost; the ledger has it");
+                    return Ok(loaded);
+                }
+                Err(error)
+            }
         }
-        loaded
     }
 
     async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream), WarehouseError> {
@@ -140,9 +208,8 @@ impl Warehouse for PostgresWarehouse {
 
     async fn tables(&self) -> Result<Vec<String>, WarehouseError> {
         let connection = self.connect().await?;
-        let tables = catalog::readable(&connection, &self.schema)
-            .await
-            .map_err(|error| failure::statement(self.target(), "list its tables", error))?;
+        let tables = catalog::readable(&connection, &self.schema);
+        let tables = self.answer("list its tables", tables).await?;
         connection.close().await;
         Ok(tables)
     }

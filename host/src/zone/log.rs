@@ -11,7 +11,8 @@
 //! The newest number is found by asking for single keys, never by a listing: a listing may lag behind,
 //! costs more with every record, and needs a right that a stage may not have. Because the numbers are
 //! dense, "does it exist" is true up to the newest and false beyond it, so doubling steps and then halving
-//! them find the end in 2·log2(n) questions: 26 for a log of 10 000 records.
+//! them find the end in 2·log2(n) questions: 26 for a log of 10 000 records. One more question tells the end from
+//! a record that was lost.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl NumberedLog {
     /// The number of the newest record, `None` while the log is empty.
     ///
     /// # Errors
-    /// `Unavailable` when the zone does not answer.
+    /// `Unavailable` when the zone does not answer; [`ZoneError::Gap`] when a record seems to be lost.
     pub async fn newest(&self) -> Result<Option<u64>, ZoneError> {
         self.newest_after(0).await
     }
@@ -72,7 +73,20 @@ impl NumberedLog {
                 absent = middle;
             }
         }
+        self.check_gap(present.saturating_add(1)).await?;
         Ok((present > 0).then_some(present))
+    }
+
+    /// Whether the first number that is free is the end of the log, and not the place of a record that was lost.
+    async fn check_gap(&self, free: u64) -> Result<(), ZoneError> {
+        let behind = free.saturating_add(1);
+        if self.exists(behind).await? && !self.exists(free).await? {
+            return Err(ZoneError::Gap {
+                object: format!("{}/{}", self.zone.url(), self.key(free)),
+                later: self.key(behind),
+            });
+        }
+        Ok(())
     }
 
     /// The bytes of record `number`.
@@ -91,7 +105,8 @@ impl NumberedLog {
     /// # Errors
     /// [`ZoneError::Exists`], of kind `Conflict`, when another writer took the number;
     /// [`ZoneError::Missing`] when the record before it does not exist, because a record beyond a gap
-    /// would never be found.
+    /// would never be found; [`ZoneError::Gap`] when the one behind it does, because records were lost then and
+    /// this one would stand among those of another history.
     pub async fn append(&self, number: u64, bytes: Bytes) -> Result<Written, ZoneError> {
         let before = number.saturating_sub(1);
         if number == 0 || (before > 0 && !self.exists(before).await?) {
@@ -99,6 +114,7 @@ impl NumberedLog {
                 object: format!("{}/{}", self.zone.url(), self.key(before)),
             });
         }
+        self.check_gap(number).await?;
         let key = self.key(number);
         match self.zone.create(&key, bytes.clone()).await {
             Err(exists @ ZoneError::Exists { .. }) => {
@@ -187,6 +203,24 @@ mod tests {
         for number in [0, 3] {
             let error = log.append(number, "b".into()).await.expect_err("a gap");
             assert!(matches!(error, ZoneError::Missing { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_was_lost_is_not_written_anew() {
+        let (zone, log) = empty();
+        for number in 1..=5 {
+            log.append(number, format!("{number}").into())
+                .await
+                .expect("the number is free");
+        }
+        zone.delete(&log.key(3)).await.expect("it is there");
+        for error in [
+            log.newest().await.expect_err("3 is lost"),
+            log.append(3, "again".into()).await.expect_err("4 is there"),
+        ] {
+            assert!(matches!(error, ZoneError::Gap { .. }), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Data);
         }
     }
 

@@ -15,8 +15,8 @@ pub(crate) enum ExtractError {
         /// The table.
         table: String,
     },
-    /// A table that was landed before is gone.
-    #[error("the table is no longer in the source")]
+    /// A table that was landed before is gone, or may not be read any more.
+    #[error("the source does not give the table any more")]
     Gone,
     /// A table that was landed before has another name now.
     #[error("the table is called `{0}` in the source now")]
@@ -62,7 +62,9 @@ impl Classify for ExtractError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoTable { .. } => "list the tables with `tidemill discover`".into(),
-            Self::Gone => "add it to `exclude` of the source, or give it back its name".into(),
+            Self::Gone => {
+                "give it back its name, or the source's user SELECT on it; or add it to `exclude` of the source".into()
+            }
             Self::Renamed(name) => format!(
                 "give it back its name, or add the old one to `exclude` of the source: `{name}` is landed as a table of its own"
             ),

@@ -22,6 +22,7 @@ use super::snapshot::{Connections, Places};
 use super::target::{Seen, Target};
 use super::types::Wire;
 use super::{changes, clock};
+use crate::connection::postgres::PgConnection;
 use crate::table::{Table, TableKind};
 
 /// Batches that one range may be ahead: one is decoded while another waits to be taken.
@@ -52,7 +53,7 @@ pub(super) async fn open(
         && connections.session.version >= CTID_RANGES
         && !matches!(selection, Selection::SinceCursor { .. });
     let (columns, ranges) = connections
-        .question(async |connection| {
+        .question(Some(&table.name), async |connection| {
             let storage = target.lock(connections, connection, &[]).await?;
             let refused = |error| failed(connections.target(), target.action("read"), error);
             let columns = catalog::columns_of(connection, storage.oid)
@@ -291,28 +292,49 @@ async fn copy(
     batches: mpsc::Sender<RecordBatch>,
 ) -> Result<(), SourceError> {
     let connections = &plan.connections;
+    connections
+        .in_time(async {
+            let reader = connections.reader().await?;
+            let work = copy_with(&plan, &reader.connection, &statement, &batches);
+            if connections
+                .patiently(plan.target.name(), &reader, work)
+                .await?
+            {
+                connections.keep(reader);
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// The same over one connection; false when nobody takes the batches any more.
+async fn copy_with(
+    plan: &Plan,
+    reader: &PgConnection,
+    statement: &str,
+    batches: &mpsc::Sender<RecordBatch>,
+) -> Result<bool, SourceError> {
+    let connections = &plan.connections;
     let refused = |error| plan.target.refused(connections, error);
     let misread = |error| misread(connections.target(), &plan.schema, error);
-    let reader = connections.reader().await?;
-    plan.target.lock(connections, &reader, &plan.seen).await?;
-    let mut bytes = std::pin::pin!(reader.copy_out(&statement).await.map_err(refused)?);
+    plan.target.lock(connections, reader, &plan.seen).await?;
+    let mut bytes = std::pin::pin!(reader.copy_out(statement).await.map_err(refused)?);
     let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema), &plan.wires).map_err(misread)?;
     while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
         decoder.push(&fragment).map_err(misread)?;
         while let Some(batch) = decoder.next_batch() {
             if batches.send(batch).await.is_err() {
-                return Ok(());
+                return Ok(false);
             }
         }
     }
-    if let Some(batch) = decoder.finish().map_err(misread)?
-        && batches.send(batch).await.is_err()
-    {
-        return Ok(());
-    }
-    plan.target.unlock(connections, &reader).await?;
-    connections.keep(reader);
-    Ok(())
+    let rest = decoder.finish().map_err(misread)?;
+    // Before the last batch is taken: whoever takes it may take its time.
+    plan.target.unlock(connections, reader).await?;
+    Ok(match rest {
+        Some(batch) => batches.send(batch).await.is_ok(),
+        None => true,
+    })
 }
 
 fn misread(target: &str, schema: &SchemaRef, error: CopyError) -> SourceError {

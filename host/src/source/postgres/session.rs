@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 
 use super::super::SourceError;
 use super::name::literal;
-use crate::connection::postgres::{PgConnection, PgUrl, connect};
+use crate::connection::postgres::{Passing, PgConnection, PgUrl, connect, reason};
 
 /// How long to wait for a lock. Reading waits only for who changes a table's definition; behind a waiting
-/// reader of that kind nobody else queues for long either.
+/// reader of that kind nobody else queues for long either. How long others wait for us is in `patience`.
 const LOCK_TIMEOUT: &str = "10s";
 
 /// How often a busy server looks whether its client is still there: an abandoned scan that sends nothing
@@ -33,13 +34,35 @@ pub(super) struct Session {
     pub(super) timeout: Duration,
 }
 
+/// A connection that sees a snapshot.
+pub(super) struct Follower {
+    pub(super) connection: PgConnection,
+    /// Its process on the server.
+    pub(super) pid: i32,
+}
+
 impl Session {
     /// Connects and begins the transaction that the others follow: its snapshot is taken by the first query.
     pub(super) async fn lead(
         url: &PgUrl,
         timeout: Duration,
     ) -> Result<(Self, PgConnection), SourceError> {
+        let deadline = Instant::now() + timeout;
         let connection = connect(url).await?;
+        let leading = Self::begin(url, &connection, timeout);
+        let too_long = |_| SourceError::TooLong {
+            target: url.target().to_owned(),
+            limit: timeout,
+        };
+        let session = timeout_at(deadline, leading).await.map_err(too_long)??;
+        Ok((session, connection))
+    }
+
+    async fn begin(
+        url: &PgUrl,
+        connection: &PgConnection,
+        timeout: Duration,
+    ) -> Result<Self, SourceError> {
         let begun = |error| failed(url.target(), "begin a read-only transaction", error);
         connection
             .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -61,16 +84,15 @@ impl Session {
                 hint: Some("use PostgreSQL 13 or newer".into()),
             });
         }
-        let session = Self {
+        Ok(Self {
             url: url.clone(),
             version,
             timeout,
-        };
-        Ok((session, connection))
+        })
     }
 
     /// Connects and begins a transaction that sees what the exported `snapshot` sees.
-    pub(super) async fn follow(&self, snapshot: &str) -> Result<PgConnection, SourceError> {
+    pub(super) async fn follow(&self, snapshot: &str) -> Result<Follower, SourceError> {
         let connection = connect(&self.url).await?;
         connection
             .batch_execute(&format!(
@@ -81,10 +103,30 @@ impl Session {
             // Who exported it is gone: the server ended it, or it took longer than it may.
             .map_err(|error| SourceError::Unavailable {
                 target: self.url.target().to_owned(),
-                cause: Box::new(error),
+                cause: reason(error),
             })?;
         self.pin(&connection).await?;
-        Ok(connection)
+        let row = connection.query_one("SELECT pg_catalog.pg_backend_pid()", &[]);
+        let pid = row
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| failed(self.url.target(), "set up the session", error))?;
+        Ok(Follower { connection, pid })
+    }
+
+    /// Does `work` until `deadline` and not longer.
+    pub(super) async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        match timeout_at(deadline, work).await {
+            Ok(done) => done,
+            Err(_) => Err(SourceError::TooLong {
+                target: self.url.target().to_owned(),
+                limit: self.timeout,
+            }),
+        }
     }
 
     /// Pins the settings of the transaction that is open on `connection`.
@@ -186,36 +228,36 @@ pub(super) fn failed(
     error: tokio_postgres::Error,
 ) -> SourceError {
     let target = target.to_owned();
-    let Some(code) = error.code() else {
-        let cause = std::error::Error::source(&error);
-        // Without an answer of the server it was the network, unless the driver could not read the answer.
-        if let Some(cause) = cause.filter(|cause| !cause.is::<std::io::Error>()) {
-            let reason = format!("{error}: {cause}");
+    match (Passing::of(&error), error.code()) {
+        // Not an answer of the server: the network, or an answer that the driver could not read.
+        (Some(_), None) => {
+            return SourceError::Unavailable {
+                target,
+                cause: Box::new(error),
+            };
+        }
+        (None, None) => {
+            let reason = match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
             return SourceError::Protocol { target, reason };
         }
-        return SourceError::Unavailable {
-            target,
-            cause: Box::new(error),
-        };
-    };
-    let passing = matches!(
-        *code,
-        SqlState::T_R_SERIALIZATION_FAILURE
-            | SqlState::T_R_DEADLOCK_DETECTED
-            | SqlState::LOCK_NOT_AVAILABLE
-            | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
-    ) || matches!(code.code().get(..2), Some("08" | "53" | "57" | "58"));
-    if passing {
-        return SourceError::Unavailable {
-            target,
-            cause: Box::new(error),
-        };
+        (Some(why), Some(_)) => {
+            return SourceError::Stopped {
+                target,
+                action: action.into(),
+                cause: reason(error),
+                why,
+            };
+        }
+        (None, Some(_)) => {}
     }
-    let hint = match *code {
-        SqlState::INSUFFICIENT_PRIVILEGE => {
+    let hint = match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             Some("grant the role USAGE on the schema and SELECT on the table".into())
         }
-        SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => {
+        Some(&(SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN)) => {
             Some("the table changed while it was read; run again".into())
         }
         _ => None,
@@ -223,7 +265,7 @@ pub(super) fn failed(
     SourceError::Refused {
         target,
         action: action.into(),
-        cause: Box::new(error),
+        cause: reason(error),
         hint,
     }
 }

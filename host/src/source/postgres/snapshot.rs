@@ -1,13 +1,13 @@
 //! One exported snapshot, and the connections that see it.
 //!
 //! ```text
-//! leader     begins, exports the snapshot, then only stays open: nothing can fail on it and end it
+//! leader     begins, exports the snapshot, then only looks whether others wait for us
 //! questions  one connection for counts, watermarks and the catalog, one question at a time
 //! readers    as many as the options allow, one COPY each
 //! ```
 //!
 //! A connection on which something failed is thrown away, never repaired. All of them close with the
-//! snapshot, except those of streams that are still being read.
+//! snapshot, except those of streams that are still being read, and at its deadline without exception.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::super::cursor::CursorKind;
 use super::super::{BatchStream, Discovered, Selection, Snapshot, SourceError, SourceOptions};
 use super::clock::{self, Clock};
+use super::patience::{Readers, Watch};
 use super::read;
-use super::session::{Session, ask, failed};
+use super::session::{Follower, Session, ask, failed};
 use super::target::{Seen, Target};
 use super::{catalog, changes};
 use crate::connection::postgres::{PgConnection, PgUrl};
@@ -65,62 +67,131 @@ pub(super) struct Connections {
     pub(super) session: Session,
     /// The name under which the others import it.
     exported: String,
-    _leader: PgConnection,
-    questions: tokio::sync::Mutex<Option<PgConnection>>,
-    idle: Mutex<Vec<PgConnection>>,
-    readers: Arc<Semaphore>,
+    questions: Arc<tokio::sync::Mutex<Option<Follower>>>,
+    idle: Arc<Mutex<Vec<Follower>>>,
+    places: Arc<Semaphore>,
     most_readers: usize,
+    readers: Arc<Readers>,
+    deadline: Instant,
+    /// Owns the leader.
+    _watch: Watch,
 }
 
 /// The right to so many connections.
 pub(super) type Places = OwnedSemaphorePermit;
 
 impl Connections {
+    /// None yet but the leader's, which is watched from here on.
+    fn follow(
+        session: Session,
+        leader: PgConnection,
+        exported: String,
+        deadline: Instant,
+        options: &SourceOptions,
+    ) -> Self {
+        let most_readers = options.connections.max(1);
+        let readers = Arc::new(Readers::default());
+        let questions = Arc::new(tokio::sync::Mutex::new(None));
+        let idle = Arc::new(Mutex::new(Vec::new()));
+        let end = {
+            let (questions, idle) = (Arc::clone(&questions), Arc::clone(&idle));
+            move || {
+                // Those at work see the deadline themselves.
+                drop(questions.try_lock().ok().and_then(|mut place| place.take()));
+                idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            }
+        };
+        let watched = Arc::clone(&readers);
+        Self {
+            _watch: Watch::start(leader, watched, options.yield_after, deadline, end),
+            session,
+            exported,
+            questions,
+            idle,
+            places: Arc::new(Semaphore::new(most_readers)),
+            most_readers,
+            readers,
+            deadline,
+        }
+    }
+
     /// Places for so many connections, all at once. A stream that had some of its places while another had
     /// the rest would wait for ever.
     pub(super) async fn places(&self, count: usize) -> Places {
         let all = u32::try_from(self.most_readers.min(count)).unwrap_or(u32::MAX);
-        Arc::clone(&self.readers)
+        Arc::clone(&self.places)
             .acquire_many_owned(all)
             .await
             .expect("the semaphore is never closed")
     }
 
     /// A connection to read with, for who has a place.
-    pub(super) async fn reader(&self) -> Result<PgConnection, SourceError> {
+    pub(super) async fn reader(&self) -> Result<Follower, SourceError> {
         let idle = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
         match idle {
-            Some(connection) => Ok(connection),
+            Some(follower) => Ok(follower),
             None => self.session.follow(&self.exported).await,
         }
     }
 
     /// Keeps a connection that did its work for the next reader.
-    pub(super) fn keep(&self, connection: PgConnection) {
+    pub(super) fn keep(&self, follower: Follower) {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+            .push(follower);
     }
 
-    /// Asks something on the connection for questions. A connection whose question failed, or was given
-    /// up half-way, is not used again.
+    /// Asks something of `table`, or of the whole snapshot, on the connection for questions. A connection
+    /// whose question failed, or was given up half-way, is not used again.
     pub(super) async fn question<T>(
         &self,
+        table: Option<&TableName>,
         question: impl AsyncFnOnce(&PgConnection) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let mut place = self.questions.lock().await;
-        let connection = match place.take() {
-            Some(connection) => connection,
-            None => self.session.follow(&self.exported).await?,
-        };
-        let answer = question(&connection).await?;
-        *place = Some(connection);
-        Ok(answer)
+        self.in_time(async {
+            let mut place = self.questions.lock().await;
+            let follower = match place.take() {
+                Some(follower) => follower,
+                None => self.session.follow(&self.exported).await?,
+            };
+            let asking = question(&follower.connection);
+            let answer = match table {
+                Some(table) => self.patiently(table, &follower, asking).await?,
+                // The catalog alone is read, and in no time.
+                None => asking.await?,
+            };
+            *place = Some(follower);
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Does `work`, which reads `table` over a follower's connection, unless somebody waits for the table.
+    pub(super) async fn patiently<T>(
+        &self,
+        table: &TableName,
+        follower: &Follower,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let reading = self.readers.begin(follower.pid);
+        tokio::select! {
+            biased;
+            () = reading.is_waited_for() => Err(SourceError::GaveWay(table.clone())),
+            done = work => done,
+        }
+    }
+
+    /// Does `work` as long as the snapshot may be open.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        self.session.in_time(self.deadline, work).await
     }
 
     pub(super) fn target(&self) -> &str {
@@ -140,20 +211,14 @@ pub(super) struct PostgresSnapshot {
 
 impl PostgresSnapshot {
     pub(super) async fn take(url: &PgUrl, options: &SourceOptions) -> Result<Self, SourceError> {
+        let deadline = Instant::now() + options.snapshot_timeout;
         let (session, leader) = Session::lead(url, options.snapshot_timeout).await?;
-        let (exported, clock, position) = identify(&session, &leader).await?;
-        let most_readers = options.connections.max(1);
-        let connections = Arc::new(Connections {
-            session,
-            exported,
-            _leader: leader,
-            questions: tokio::sync::Mutex::new(None),
-            idle: Mutex::new(Vec::new()),
-            readers: Arc::new(Semaphore::new(most_readers)),
-            most_readers,
-        });
+        let identity = identify(&session, &leader);
+        let (exported, clock, position) = session.in_time(deadline, identity).await?;
         let mut snapshot = Self {
-            connections,
+            connections: Arc::new(Connections::follow(
+                session, leader, exported, deadline, options,
+            )),
             options: options.clone(),
             position,
             clock,
@@ -251,7 +316,9 @@ impl Snapshot for PostgresSnapshot {
     async fn tables(&self) -> Result<Vec<Discovered>, SourceError> {
         let connections = &self.connections;
         connections
-            .question(async |connection| discover(&connections.session, connection).await)
+            .question(None, async |connection| {
+                discover(&connections.session, connection).await
+            })
             .await
     }
 
@@ -275,7 +342,7 @@ impl Snapshot for PostgresSnapshot {
         let query = format!("SELECT pg_catalog.count(*) FROM {}", target.sql());
         let connections = &self.connections;
         let rows: i64 = connections
-            .question(async |connection| {
+            .question(Some(&table.name), async |connection| {
                 target.lock(connections, connection, &[]).await?;
                 let rows = connection
                     .query_one(&query, &[])
@@ -313,7 +380,7 @@ impl Snapshot for PostgresSnapshot {
         let query = clock::highest(kind, column, &target.sql(), self.clock)
             .ok_or_else(|| unusable("the server's clock is out of range"))?;
         let highest: Option<i64> = connections
-            .question(async |connection| {
+            .question(Some(&table.name), async |connection| {
                 let storage = target.lock(connections, connection, &[]).await?;
                 let columns = catalog::columns_of(connection, storage.oid).await;
                 let columns = columns.map_err(|error| target.refused(connections, error))?;

@@ -107,6 +107,10 @@ impl Target {
         })
     }
 
+    pub(super) fn name(&self) -> &TableName {
+        &self.name
+    }
+
     /// The table as SQL, behind FROM.
     pub(super) fn sql(&self) -> String {
         let only = if self.only { "ONLY " } else { "" };

@@ -352,35 +352,50 @@ impl TableFolder {
             } => WarehouseError::Conflict {
                 target: self.path.display().to_string(),
             },
-            DeltaTableError::ObjectStore { .. } | DeltaTableError::Io { .. } => {
-                WarehouseError::Unavailable {
-                    target: self.path.display().to_string(),
-                    cause: cause.into(),
-                }
-            }
             cause => self.refused(action, cause),
         }
     }
 
-    /// A refusal of this table.
+    /// What stops this table: the disk, or files that are not what they were. Nothing here depends on settings.
     pub(super) fn refused(
         &self,
         action: &str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> WarehouseError {
-        WarehouseError::Refused {
-            target: self.path.display().to_string(),
-            action: action.to_owned(),
-            cause: cause.into(),
+        let cause = cause.into();
+        let path = self.path.display().to_string();
+        match disk_error(cause.as_ref()) {
+            Some(kind) if kind != io::ErrorKind::NotFound => WarehouseError::Folder {
+                path,
+                action: action.to_owned(),
+                cause,
+            },
+            _ => WarehouseError::Damaged {
+                record: path,
+                cause,
+            },
         }
     }
 
     fn unavailable(&self, cause: io::Error) -> WarehouseError {
-        WarehouseError::Unavailable {
-            target: self.path.display().to_string(),
+        WarehouseError::Folder {
+            path: self.path.display().to_string(),
+            action: "write".into(),
             cause: cause.into(),
         }
     }
+}
+
+/// What the disk said, where that is what is at the bottom of an error.
+fn disk_error(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        if let Some(disk) = cause.downcast_ref::<io::Error>() {
+            return Some(disk.kind());
+        }
+        error = cause.source();
+    }
+    None
 }
 
 /// Waits until the disk has the files. One that does not exist is none: few versions have a checkpoint.

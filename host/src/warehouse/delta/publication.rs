@@ -115,7 +115,7 @@ impl Publications {
             return Ok(None);
         };
         let path = self.path(number);
-        let bytes = fs::read(&path).map_err(|cause| self.unavailable(cause))?;
+        let bytes = fs::read(&path).map_err(|cause| self.failed("read", cause))?;
         let damaged = |cause: Box<dyn std::error::Error + Send + Sync>| WarehouseError::Damaged {
             record: path.display().to_string(),
             cause,
@@ -150,7 +150,7 @@ impl Publications {
                     target: self.folder.display().to_string(),
                 })
             }
-            Err(cause) => Err(self.unavailable(cause)),
+            Err(cause) => Err(self.failed("write", cause)),
         }
     }
 
@@ -176,11 +176,13 @@ impl Publications {
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(self.unavailable(cause)),
+            Err(cause) => return Err(self.failed("read", cause)),
         };
         let mut newest = None;
         for entry in entries {
-            let name = entry.map_err(|cause| self.unavailable(cause))?.file_name();
+            let name = entry
+                .map_err(|cause| self.failed("read", cause))?
+                .file_name();
             let number = name
                 .to_str()
                 .and_then(|name| name.strip_suffix(".json"))
@@ -194,9 +196,10 @@ impl Publications {
         self.folder.join(format!("{number:010}.json"))
     }
 
-    fn unavailable(&self, cause: io::Error) -> WarehouseError {
-        WarehouseError::Unavailable {
-            target: self.folder.display().to_string(),
+    fn failed(&self, action: &str, cause: io::Error) -> WarehouseError {
+        WarehouseError::Folder {
+            path: self.folder.display().to_string(),
+            action: action.to_owned(),
             cause: cause.into(),
         }
     }

@@ -40,8 +40,9 @@ pub(super) async fn sweep(
         return Ok(Vec::new());
     };
     let ours = delta.folder.join("_tidemill");
-    let unavailable = |cause: io::Error| WarehouseError::Unavailable {
-        target: delta.target.clone(),
+    let unavailable = |cause: io::Error| WarehouseError::Folder {
+        path: delta.target.clone(),
+        action: "sweep".into(),
         cause: cause.into(),
     };
     let mark = NamedTempFile::new_in(&ours).map_err(unavailable)?;

@@ -2,35 +2,19 @@
 
 use std::error::Error as StdError;
 
-use crate::connection::postgres::ConnectError;
+use tokio_postgres::error::SqlState;
+
+use crate::connection::postgres::{ConnectError, Passing, reason};
 use crate::warehouse::WarehouseError;
 
-type Cause = Box<dyn StdError + Send + Sync>;
-
-/// SQLSTATE classes that say nothing against the statement: connection, resources, operator, system. And
-/// codes of the same kind in other classes: serialization failure, deadlock, lock not available.
-const PASSING_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
-const PASSING_CODES: [&str; 3] = ["40001", "40P01", "55P03"];
-/// The one of class 57 that repeats itself: a query that takes longer than it may.
-const QUERY_CANCELED: &str = "57014";
+/// What the user may need to load; asked for in one sentence, whichever of it is missing.
+const RIGHTS: &str = "grant the warehouse's user CREATE on the database and the schema, and all rights on its tables";
 
 /// Why no connection came about.
-pub(super) fn no_connection(target: &str, error: ConnectError) -> WarehouseError {
+pub(super) fn no_connection(error: ConnectError) -> WarehouseError {
     match error {
         ConnectError::Url { url, reason } => WarehouseError::Url { url, reason },
-        ConnectError::Unavailable { target, cause } => {
-            WarehouseError::Unavailable { target, cause }
-        }
-        ConnectError::Login { target, cause } => WarehouseError::Refused {
-            target,
-            action: "log in".into(),
-            cause: reason(cause),
-        },
-        other => WarehouseError::Refused {
-            target: target.into(),
-            action: "open a secure connection".into(),
-            cause: Box::new(other),
-        },
+        other => WarehouseError::Connect(other),
     }
 }
 
@@ -40,29 +24,45 @@ pub(super) fn statement(
     action: impl Into<String>,
     error: tokio_postgres::Error,
 ) -> WarehouseError {
-    let target = target.to_owned();
-    if passing(&error) {
+    let (target, action) = (target.to_owned(), action.into());
+    if let Some(hint) = passing(&error) {
         return WarehouseError::Unavailable {
             target,
+            action,
             cause: reason(error),
+            hint: hint.into(),
         };
     }
+    let hint = match error.code() {
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => RIGHTS,
+        Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+            "the server or the user is set to read only, as a standby is: load into the primary"
+        }
+        _ => "check the rights of the warehouse's user and the table's constraints",
+    };
     WarehouseError::Refused {
         target,
-        action: action.into(),
+        action,
         cause: reason(error),
+        hint: hint.into(),
     }
 }
 
 /// Why a query of a user failed, with the server's own words where they are about the query.
 pub(super) fn query(target: &str, error: tokio_postgres::Error) -> WarehouseError {
-    if passing(&error) {
-        return WarehouseError::Unavailable {
-            target: target.to_owned(),
-            cause: reason(error),
-        };
+    // A query that takes longer than it may would do so again.
+    if error.code() == Some(&SqlState::QUERY_CANCELED) {
+        return WarehouseError::Query(message(&error));
     }
-    WarehouseError::Query(message(&error))
+    match passing(&error) {
+        Some(hint) => WarehouseError::Unavailable {
+            target: target.to_owned(),
+            action: "answer the query".into(),
+            cause: reason(error),
+            hint: hint.into(),
+        },
+        None => WarehouseError::Query(message(&error)),
+    }
 }
 
 /// What the server says, in one line.
@@ -83,23 +83,12 @@ pub(super) fn message(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// Whether the same statement may succeed later.
-pub(super) fn passing(error: &tokio_postgres::Error) -> bool {
-    let Some(db) = error.as_db_error() else {
-        return true; // no answer, or one that the driver could not read
-    };
-    let code = db.code().code();
-    let class = code.get(..2).unwrap_or_default();
-    code != QUERY_CANCELED && (PASSING_CLASSES.contains(&class) || PASSING_CODES.contains(&code))
-}
-
-/// The server's error without the driver's wrapping, which says only "db error".
-fn reason(error: tokio_postgres::Error) -> Cause {
-    if error.as_db_error().is_none() {
-        return Box::new(error);
-    }
-    match error.into_source() {
-        Some(cause) => cause,
-        None => "the driver gave no reason".into(),
+/// What to do where the same statement may succeed later; `None` where it would be refused again.
+fn passing(error: &tokio_postgres::Error) -> Option<&'static str> {
+    match Passing::of(error) {
+        Some(passing) => Some(passing.hint()),
+        // An answer that the driver could not read: the connection is of no use any more.
+        None if error.as_db_error().is_none() => Some(Passing::Lost.hint()),
+        None => None,
     }
 }

@@ -9,15 +9,13 @@ use super::sql::ident;
 use super::staging::{Origin, Server, Stage};
 use super::target::{Draft, Standing, Target};
 use super::{catalog, ddl, failure, views};
+use crate::connection::postgres::reason;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::run::RunId;
 use crate::warehouse::{BatchStream, Load, TableLoad, TableLoaded, WarehouseError};
 
-/// The transaction of a load. A load takes as long as its rows need, whatever limit the role has for a
-/// statement. But it does not wait for ever for a lock: who holds one may be waiting for a person.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-    SET LOCAL statement_timeout = 0;
-    SET LOCAL lock_timeout = '60s'";
+/// How long a load waits for a lock, at most: who holds one may be waiting for a person.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a failed load waits for the server to say that it rolled back.
 const ROLLBACK_PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +24,8 @@ const ROLLBACK_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Loading<'a> {
     pub(super) server: Server<'a>,
     pub(super) books: Bookkeeping<'a>,
+    /// How long the transaction may take.
+    pub(super) timeout: Duration,
 }
 
 /// What all tables of a landing share.
@@ -62,8 +62,8 @@ struct Staged {
 type NewRows = VecDeque<BatchStream>;
 
 impl Loading<'_> {
-    /// Loads everything and commits.
-    pub(super) async fn run(&self, load: Load) -> Result<Vec<TableLoaded>, WarehouseError> {
+    /// Loads everything, up to the commit.
+    pub(super) async fn prepare(&self, load: Load) -> Result<Vec<TableLoaded>, WarehouseError> {
         let landing = Landing {
             run: load.run,
             source: load.source,
@@ -84,7 +84,6 @@ impl Loading<'_> {
             self.record(&landing, table).await?;
             self.publish(table).await?;
         }
-        self.execute("COMMIT", "commit the load").await?;
         Ok(steps
             .into_iter()
             .map(|step| match step {
@@ -92,6 +91,40 @@ impl Loading<'_> {
                 Step::Pending(staged) => staged.loaded,
             })
             .collect())
+    }
+
+    /// Makes everything visible and durable.
+    ///
+    /// # Errors
+    /// [`WarehouseError::InDoubt`] when the connection ended before the answer came.
+    pub(super) async fn commit(&self, landing: u64) -> Result<(), WarehouseError> {
+        let answer = self.server.client.batch_execute("COMMIT").await;
+        answer.map_err(|error| {
+            if error.as_db_error().is_some() {
+                return self.failed("commit the load", error);
+            }
+            WarehouseError::InDoubt {
+                target: self.server.name.to_owned(),
+                landing,
+                cause: reason(error),
+            }
+        })
+    }
+
+    /// The limits hold also where nobody is left who could end the transaction: a host that is gone must not
+    /// keep its locks. They are set whatever limits the role has, which may be too low for a load.
+    fn beginning(&self) -> String {
+        let millis = |limit: Duration| limit.as_millis().clamp(1, i32::MAX as u128);
+        let (limit, lock) = (
+            millis(self.timeout),
+            millis(LOCK_TIMEOUT.min(self.timeout / 2)),
+        );
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED;
+             SET LOCAL statement_timeout = {limit};
+             SET LOCAL idle_in_transaction_session_timeout = {limit};
+             SET LOCAL lock_timeout = {lock}"
+        )
     }
 
     /// Ends the transaction without a trace. A server that does not answer rolls back when the connection
@@ -107,7 +140,8 @@ impl Loading<'_> {
 
     /// Opens the transaction and takes the right to load.
     async fn begin(&self) -> Result<(), WarehouseError> {
-        self.execute(BEGIN, "begin a transaction").await?;
+        self.execute(&self.beginning(), "begin a transaction")
+            .await?;
         let locked = self.books.try_lock().await;
         if !locked.map_err(|error| self.failed("take the lock of a load", error))? {
             return Err(WarehouseError::Conflict {

@@ -1,0 +1,154 @@
+//! Objects, manifests and records that are damaged, cut short, missing, or of a later version.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Story, healed};
+use tidemill_tests::world::{At, Beginning, World};
+
+/// What happens to a file.
+#[derive(Debug, Clone, Copy)]
+enum Harm {
+    /// One bit of its middle flips.
+    Flipped,
+    /// Its second half is lost.
+    Cut,
+    /// It is gone.
+    Lost,
+}
+
+/// A file that was harmed, and what was in it.
+struct Harmed {
+    path: PathBuf,
+    whole: Vec<u8>,
+}
+
+impl Harmed {
+    fn by(harm: Harm, path: PathBuf) -> Result<Self> {
+        let whole = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let mut bytes = whole.clone();
+        match harm {
+            Harm::Flipped => {
+                let middle = bytes.len() / 2;
+                bytes
+                    .iter_mut()
+                    .skip(middle)
+                    .take(1)
+                    .for_each(|byte| *byte ^= 1);
+            }
+            Harm::Cut => bytes.truncate(bytes.len() / 2),
+            Harm::Lost => {}
+        }
+        match harm {
+            Harm::Lost => std::fs::remove_file(&path)?,
+            _ => {
+                ensure!(bytes != whole, "{} was not harmed", path.display());
+                std::fs::write(&path, bytes)?;
+            }
+        }
+        Ok(Self { path, whole })
+    }
+
+    fn restore(self) -> Result<()> {
+        Ok(std::fs::write(&self.path, &self.whole)?)
+    }
+}
+
+async fn begin() -> Result<World> {
+    let mut world = World::begin(Beginning {
+        scale: 0.3,
+        ..Beginning::at(At::Folder)
+    })
+    .await?;
+    // Enough of a history that a record can be lost in the middle of it.
+    for _ in 0..4 {
+        world.run().await?;
+        world.live().await?;
+    }
+    world.run().await?;
+    Ok(world)
+}
+
+/// The last file in the order of names whose path has all of these parts.
+fn last(world: &World, parts: &[&str]) -> Result<PathBuf> {
+    let files = world.files()?;
+    let found = files
+        .iter()
+        .rfind(|file| parts.iter().all(|part| file.contains(part)));
+    let found = found.with_context(|| format!("no file has {parts:?} in its path"))?;
+    Ok(world.project.path().join(found))
+}
+
+#[tokio::test]
+async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<()> {
+    let mut world = begin().await?;
+    let mut story = Story::of("objects");
+    let order = ["lake/ingestion/totesys/sales_order/", "/part-"];
+    for (fault, harm) in [
+        ("a bit of a landed object flips", Harm::Flipped),
+        ("a landed object is cut short", Harm::Cut),
+        ("a landed object is lost", Harm::Lost),
+    ] {
+        world.live().await?;
+        world.done(&["extract"])?;
+        let harmed = Harmed::by(harm, last(&world, &order)?)?;
+        story.run(&mut world, fault, &["run"]).await?;
+        harmed.restore()?;
+        healed(&mut world, fault).await?;
+    }
+    let payment = ["lake/processed/fact_payment/", "/part-"];
+    for (fault, harm) in [
+        ("a bit of a processed object flips", Harm::Flipped),
+        ("a processed object is lost", Harm::Lost),
+    ] {
+        world.live().await?;
+        world.done(&["extract"])?;
+        world.done(&["transform"])?;
+        let harmed = Harmed::by(harm, last(&world, &payment)?)?;
+        story.run(&mut world, fault, &["run"]).await?;
+        harmed.restore()?;
+        healed(&mut world, fault).await?;
+    }
+    for (fault, harm) in [
+        ("a bit of the index of landed rows flips", Harm::Flipped),
+        ("the index of landed rows is lost", Harm::Lost),
+    ] {
+        world.live().await?;
+        let harmed = Harmed::by(
+            harm,
+            last(&world, &["lake/ingestion/totesys/payment/", "index-"])?,
+        )?;
+        story.run(&mut world, fault, &["run"]).await?;
+        harmed.restore()?;
+        world.evolution.run();
+        healed(&mut world, fault).await?;
+    }
+    world.verify()?;
+    story.end()
+}
+
+#[tokio::test]
+async fn what_was_left_half_written_disturbs_nobody() -> Result<()> {
+    let mut world = begin().await?;
+    let leave = |world: &World, file: &str| -> Result<()> {
+        let file = world.project.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
+        Ok(std::fs::write(file, b"PAR1 half of an obj")?)
+    };
+    for file in [
+        "lake/ingestion/_incomplete/.tmpAbCdEf",
+        "lake/processed/_incomplete/.tmpAbCdEf",
+        "lake/ingestion/totesys/payment/2020/01/01/20200101T000000000Z-00000000/part-00000.parquet",
+        "lake/processed/fact_payment/2020/01/01/20200101T000000000Z-00000000/part-00000.parquet",
+        "warehouse/_tidemill/publications/.draft-AbCdEf",
+        "warehouse/fact_payment/part-00000-00000000-0000-0000-0000-000000000000-c000.zstd.parquet",
+        "warehouse/fact_payment/_delta_log/_commit_00000000-0000-0000-0000-000000000000.json.tmp",
+    ] {
+        leave(&world, file)?;
+    }
+    world.live().await?;
+    healed(&mut world, "files that are half written").await?;
+    world.verify()?;
+    Ok(())
+}
