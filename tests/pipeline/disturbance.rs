@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tidemill_tests::postgres::{Server, connect, database_of, execute};
 use tidemill_tests::project::Said;
-use tidemill_tests::proxy::Proxy;
+use tidemill_tests::proxy::{Line, Proxy};
 use tokio::task::JoinHandle;
 
-use tidemill_tests::world::{At, Beginning, World, report_of};
+use super::faults::hosts::{end, start};
+use super::faults::source::READING;
+use super::faults::{Story, failed, healed};
+use tidemill_tests::world::{At, Beginning, World, extracted, report_of};
 
 /// Every wait of 20 ms is logged with who is waited for, and every statement of ours.
 const SETTINGS: &str = "
@@ -45,6 +48,9 @@ const SENT: [&str; 8] = [
     "SAVEPOINT",
     "ROLLBACK TO SAVEPOINT",
 ];
+
+/// What everybody waits for in the tests that stop the line.
+const AT_MOST: Duration = Duration::from_secs(4);
 
 async fn begin() -> Result<(World, Proxy)> {
     let mut world = World::begin(Beginning {
@@ -252,6 +258,77 @@ fn kept_to_reading(world: &World) -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reading_gives_way_to_who_changes_a_table() -> Result<()> {
+    let (mut world, proxy) = begin().await?;
+    let mut story = Story::of("disturbance");
+
+    let fault = "a table is changed while the line to it is stuck";
+    world.live().await?;
+    proxy.set(Line::HangAfter(READING, 2_000));
+    let run = start(&world, &["run", "--reconcile"])?;
+    wait_for(&proxy, "payments are not read")?;
+    let begin = Instant::now();
+    execute(&world.source, "ALTER TABLE payment ADD COLUMN note text").await?;
+    // Whoever writes queues behind the change.
+    execute(
+        &world.source,
+        "UPDATE payment SET paid = paid WHERE payment_id = 1",
+    )
+    .await?;
+    ensure!(
+        begin.elapsed() < AT_MOST,
+        "it waited for {:?}",
+        begin.elapsed()
+    );
+    let said = end(run)?;
+    ensure!(said.code == Some(1), "{said:#?}");
+    story.tell(
+        &world,
+        fault,
+        &["run", "--reconcile"],
+        &without_warnings(said),
+    );
+    proxy.set(Line::Whole);
+    // The other tables went on, and this one catches up.
+    world.evolution.run();
+    let report = world.done(&["run"])?;
+    ensure!(
+        extracted(&report, "payment")?["window"]["reason"]["reason"] == "schema-changed",
+        "{report:#}"
+    );
+    world.evolution.run();
+    world.compare().await?;
+
+    let fault = "a table is locked for longer than a run waits";
+    world.live().await?;
+    let lock = connect(&world.source).await?;
+    lock.batch_execute("BEGIN; LOCK TABLE design IN ACCESS EXCLUSIVE MODE")
+        .await?;
+    let said = failed(&world, &["run"])?;
+    story.tell(&world, fault, &["run"], &said);
+    lock.batch_execute("ROLLBACK").await?;
+    world.evolution.run();
+    healed(&mut world, fault).await?;
+
+    let fault = "the snapshot is open for as long as it may";
+    world.live().await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = watch(&world, &stop);
+    proxy.set(Line::HangAfter(READING, 2_000));
+    let limit = "source.totesys.snapshot_timeout=2s";
+    let arguments = ["run", "--reconcile", "--set", limit];
+    let said = tokio::task::block_in_place(|| failed(&world, &arguments))?;
+    story.tell_any_table(&world, fault, &arguments, &said, "extract");
+    gone(&world).await?;
+    stop.store(true, Ordering::SeqCst);
+    let seen = watching.await??;
+    ensure!(seen.oldest_transaction < AT_MOST, "{seen:#?}");
+    proxy.set(Line::Whole);
+    healed(&mut world, fault).await?;
+    story.end()
+}
+
 /// Changes of definitions at full speed under runs at full speed: everybody gets on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn changes_of_tables_and_runs_do_not_hold_each_other_up() -> Result<()> {
@@ -306,6 +383,15 @@ fn gave_way(said: &Said) -> Result<bool> {
     }))
 }
 
+fn wait_for(proxy: &Proxy, problem: &str) -> Result<()> {
+    let begin = Instant::now();
+    while proxy.failures() == 0 {
+        ensure!(begin.elapsed() < Duration::from_secs(60), "{problem}");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// Waits until no session of the program's is left.
 async fn gone(world: &World) -> Result<()> {
     let client = connect(&world.source).await?;
@@ -323,4 +409,11 @@ async fn gone(world: &World) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What is said for people, without lines of the log.
+fn without_warnings(said: Said) -> Said {
+    let lines = said.stderr.lines().filter(|line| !line.contains(" WARN "));
+    let stderr = lines.map(|line| format!("{line}\n")).collect();
+    Said { stderr, ..said }
 }

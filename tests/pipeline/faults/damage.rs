@@ -14,8 +14,12 @@ enum Harm {
     Flipped,
     /// Its second half is lost.
     Cut,
+    /// It is there, and nothing is in it.
+    Emptied,
     /// It is gone.
     Lost,
+    /// It says that a later version wrote it.
+    Newer,
 }
 
 /// A file that was harmed, and what was in it.
@@ -38,6 +42,13 @@ impl Harmed {
                     .for_each(|byte| *byte ^= 1);
             }
             Harm::Cut => bytes.truncate(bytes.len() / 2),
+            Harm::Emptied => bytes.clear(),
+            Harm::Newer => {
+                let text = String::from_utf8(bytes)?;
+                bytes = text
+                    .replacen("\"format\": 1", "\"format\": 9", 1)
+                    .into_bytes();
+            }
             Harm::Lost => {}
         }
         match harm {
@@ -125,6 +136,139 @@ async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<(
         healed(&mut world, fault).await?;
     }
     world.verify()?;
+    story.end()
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
+    let mut world = begin().await?;
+    let mut story = Story::of("manifests");
+    let landing = ["lake/ingestion/totesys/_manifests/"];
+    let processed = ["lake/processed/_manifests/"];
+    let promotion = ["lake/modules/_promotions/"];
+    for (name, place, harms) in [
+        (
+            "landing manifest",
+            landing,
+            &[Harm::Cut, Harm::Emptied, Harm::Newer, Harm::Lost][..],
+        ),
+        (
+            "processed manifest",
+            processed,
+            &[Harm::Cut, Harm::Emptied, Harm::Newer, Harm::Lost],
+        ),
+        ("promotion", promotion, &[Harm::Cut, Harm::Newer]),
+    ] {
+        for harm in harms {
+            let what = match harm {
+                Harm::Cut => "is cut short",
+                Harm::Emptied => "is empty",
+                Harm::Newer => "is of a later version",
+                Harm::Lost => "is lost",
+                Harm::Flipped => "has a flipped bit",
+            };
+            let fault = format!("the newest {name} {what}");
+            world.live().await?;
+            let harmed = Harmed::by(*harm, last(&world, &place)?)?;
+            let said = world.project.call(["run"])?;
+            story.tell(&world, &fault, &["run"], &said);
+            if said.code == Some(0) {
+                // What it said was made again, to the same bytes.
+                ensure!(place == processed, "{fault}: {said:#?}");
+            } else {
+                harmed.restore()?;
+            }
+            world.evolution.run();
+            healed(&mut world, &fault).await?;
+        }
+    }
+    for (name, place) in [
+        (
+            "landing manifest",
+            "lake/ingestion/totesys/_manifests/0000000003.json",
+        ),
+        (
+            "processed manifest",
+            "lake/processed/_manifests/0000000003.json",
+        ),
+        ("promotion", "lake/modules/_promotions/0000000003.json"),
+    ] {
+        let fault = format!("a {name} in the middle is lost");
+        world.live().await?;
+        let harmed = Harmed::by(Harm::Lost, last(&world, &[place])?)?;
+        let said = world.project.call(["run"])?;
+        if said.code != Some(0) {
+            story.tell(&world, &fault, &["run"], &said);
+        }
+        harmed.restore()?;
+        world.evolution.run();
+        healed(&mut world, &fault).await?;
+    }
+
+    let fault = "the newest landing manifest is lost, and another was landed in its place";
+    let harmed = Harmed::by(Harm::Lost, last(&world, &landing)?)?;
+    world.live().await?;
+    world.done(&["extract"])?;
+    story.run(&mut world, fault, &["run"]).await?;
+    story.run(&mut world, fault, &["transform"]).await?;
+    harmed.restore()?;
+    healed(&mut world, fault).await?;
+    world.verify()?;
+    story.end()
+}
+
+#[tokio::test]
+async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> {
+    let mut world = begin().await?;
+    let mut story = Story::of("delta");
+    let log = ["warehouse/fact_payment/_delta_log/", ".json"];
+    let rows = ["warehouse/fact_payment/", "part-"];
+    let publication = ["warehouse/_tidemill/publications/"];
+    for (fault, place, harm) in [
+        ("an entry of a Delta log is cut short", log, Harm::Cut),
+        ("an entry of a Delta log is empty", log, Harm::Emptied),
+        ("an entry of a Delta log is lost", log, Harm::Lost),
+        ("a file of a Delta table is lost", rows, Harm::Lost),
+        (
+            "a publication is cut short",
+            [publication[0], ".json"],
+            Harm::Cut,
+        ),
+        (
+            "a publication is of a later version",
+            [publication[0], ".json"],
+            Harm::Newer,
+        ),
+        (
+            "the newest publication is lost",
+            [publication[0], ".json"],
+            Harm::Lost,
+        ),
+    ] {
+        world.live().await?;
+        let harmed = Harmed::by(harm, last(&world, &place)?)?;
+        let said = world.project.call(["run"])?;
+        story.tell(&world, fault, &["run"], &said);
+        if said.code == Some(0) {
+            // What was lost was not needed, or could be made again.
+            world.evolution.run();
+            world.check().await.context(fault)?;
+            continue;
+        }
+        harmed.restore()?;
+        world.evolution.run();
+        healed(&mut world, fault).await?;
+    }
+
+    let fault = "nobody has a copy";
+    let harmed = Harmed::by(Harm::Emptied, last(&world, &log)?)?;
+    world.live().await?;
+    story.run(&mut world, fault, &["run"]).await?;
+    world.evolution.run();
+    std::fs::remove_dir_all(world.project.path().join("warehouse"))?;
+    drop(harmed);
+    // Everything is loaded again from the processed zone, every version of every fact.
+    healed(&mut world, fault).await?;
     story.end()
 }
 

@@ -60,6 +60,10 @@ pub(super) struct Stamp {
     pub(super) removed: u64,
     pub(super) unchanged: u64,
     pub(super) notes: Vec<String>,
+    /// The data files of the version that the commit made. A log whose entries were emptied or lost gives another
+    /// number; without it such a table would be read as one with fewer rows.
+    #[serde(default)]
+    pub(super) files: Option<usize>,
 }
 
 impl Stamp {
@@ -117,14 +121,37 @@ impl TableFolder {
         &self.url
     }
 
-    /// The table at a version.
+    /// The table at a version that was published.
+    ///
+    /// # Errors
+    /// `Data` when it is not the version that was committed.
     pub(super) async fn at(&self, version: u64) -> Result<DeltaTable, WarehouseError> {
-        DeltaTableBuilder::from_url(self.url.clone())
+        let failed = |cause| self.failed("open", cause);
+        let table = DeltaTableBuilder::from_url(self.url.clone())
             .map(|builder| builder.with_version(version))
-            .map_err(|cause| self.failed("open", cause))?
+            .map_err(failed)?
             .load()
             .await
-            .map_err(|cause| self.failed("open", cause))
+            .map_err(failed)?;
+        let Some(stamp) = self.stamp(&table).await? else {
+            return Err(self.damaged(format!(
+                "version {version} of its log says nothing of its commit"
+            )));
+        };
+        let found = table.snapshot().map_err(failed)?.log_data().iter().count();
+        match stamp.files {
+            Some(files) if files != found => Err(self.damaged(format!(
+                "version {version} has {found} files where {files} were committed"
+            ))),
+            _ => Ok(table),
+        }
+    }
+
+    fn damaged(&self, reason: String) -> WarehouseError {
+        WarehouseError::Damaged {
+            record: self.path.display().to_string(),
+            cause: reason.into(),
+        }
     }
 
     /// The newest version, published or not; `None` when the table does not exist.
@@ -224,7 +251,11 @@ impl TableFolder {
             .definition(newest, schema, &change, &files)
             .map_err(failed)?;
         let actions = definition.into_iter().chain(files).collect();
-        let stamped = serde_json::to_value(stamp).map_err(|cause| self.refused("write", cause))?;
+        let stamp = Stamp {
+            files: Some(published.files.len() - change.dropped.len() + change.added.len()),
+            ..stamp.clone()
+        };
+        let stamped = serde_json::to_value(&stamp).map_err(|cause| self.refused("write", cause))?;
         let landing = i64::try_from(stamp.identity.landing).unwrap_or(i64::MAX);
         let application = format!("tidemill/{}", stamp.identity.source);
         let properties = CommitProperties::default()

@@ -241,6 +241,8 @@ fn stamped(applied: &Applied, identity: Identity, ended: Option<u64>, notes: Vec
         removed: applied.removed,
         unchanged: applied.unchanged,
         notes,
+        // Told when it is committed.
+        files: None,
     }
 }
 
