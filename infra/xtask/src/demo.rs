@@ -13,6 +13,6 @@ use crate::{guests, test};
 /// When tidemill does not build, or the demo fails.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     guests::run()?;
-    let binary = test::binary(&Workspace::load()?)?;
+    let binary = test::binary(&Workspace::load()?, &[])?;
     succeed(Command::new(binary).arg("demo").args(arguments))
 }

@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let postgres = postgres::programs()?;
     guests::run()?;
     let workspace = Workspace::load()?;
-    let binary = test::binary(&workspace)?;
+    let binary = test::binary(&workspace, &[])?;
     let mut soak = cargo();
     soak.current_dir(workspace.root())
         .args(["bench", "--locked", "--quiet", "--profile", "dev"])
