@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(
             told(&report, true, Paint::new(false)),
             "1970-01-01 00:00 file:///lake/ingestion/totesys/staff/2026/11/14/run/part-00000.parquet\n\
-             40 objects of the lake looked at, 1 object would be removed (2.00 KiB)\n\
+             40 objects of the lake looked at, 1 object would be removed (2.0 KiB)\n\
              kept 2 objects of runs that may still commit\n"
         );
     }

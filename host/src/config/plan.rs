@@ -175,7 +175,7 @@ pub struct WarehousePlan {
 /// One warehouse table and the module that makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformPlan {
-    /// Name and version: `dim-staff@1` is the highest promoted 1.x.
+    /// Name and version: `dim-staff@1` is the 1.x that was promoted last.
     pub module: String,
     /// The source its inputs come from, where several have a table of that name.
     pub source: Option<String>,

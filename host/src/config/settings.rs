@@ -142,7 +142,7 @@ pub struct WarehouseSettings {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransformSettings {
-    /// The module that makes it, by name and version: `dim-staff@1` is the highest promoted 1.x.
+    /// The module that makes it, by name and version: `dim-staff@1` is the 1.x that was promoted last.
     #[schemars(required, example = &"dim-staff@1")]
     pub module: Option<String>,
     /// The source its inputs come from, where several have a table of that name.

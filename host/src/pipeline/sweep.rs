@@ -271,12 +271,16 @@ impl<M: Manifest> Notes<M> {
         Ok(())
     }
 
+    /// Removes what was never finished. While a run may still commit, one of these may be its manifest.
     async fn sweep_unfinished(
         &self,
         before: DateTime<Utc>,
         rehearsal: bool,
         report: &mut SweepReport,
     ) -> Result<()> {
+        if !self.in_flight().await?.is_empty() {
+            return Ok(());
+        }
         for entry in self.zone.sweep_unfinished(before, rehearsal).await? {
             report.swept.push(swept(&self.zone, entry));
         }

@@ -296,6 +296,14 @@ fn entry(root: &Path, key: String) -> std::io::Result<Option<Entry>> {
     }))
 }
 
+/// A file that was swept before it got its name is one whose name another has: nothing else makes it sweepable.
+fn taken(path: &Path, error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound if path.exists() => std::io::ErrorKind::AlreadyExists.into(),
+        _ => error,
+    }
+}
+
 /// An object in the making: a file without a name of its own yet.
 struct LocalWriter {
     zone: LocalZone,
@@ -342,7 +350,8 @@ impl ObjectWriter for LocalWriter {
             let folder = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(folder)?;
             pending.file.as_file().sync_all()?;
-            pending.file.persist_noclobber(&path).map_err(|e| e.error)?;
+            let published = pending.file.persist_noclobber(&path);
+            published.map_err(|error| taken(&path, error.error))?;
             std::fs::File::open(folder)?.sync_all()?;
             let sha256: [u8; 32] = pending.hasher.finalize().into();
             Ok(Written {

@@ -206,6 +206,8 @@ async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
     }
 
     let fault = "the newest landing manifest is lost, and another was landed in its place";
+    world.live().await?;
+    world.run().await?;
     let harmed = Harmed::by(Harm::Lost, last(&world, &landing)?)?;
     world.live().await?;
     world.done(&["extract"])?;
