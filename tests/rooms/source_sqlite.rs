@@ -263,7 +263,10 @@ async fn the_file_is_never_written_and_never_made() {
         .expect("there is room");
     let error = begin(&other).await.err().expect("it is none");
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert_eq!(error.hint().as_deref(), Some("name a SQLite file"));
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("name a SQLite file; where it was one, restore it from a backup")
+    );
 }
 
 #[tokio::test]

@@ -160,7 +160,9 @@ fn answers(cases: &mut Cases) {
     load.mode = 9;
     cases.script("a load mode that there is not", &load);
     let mut delivery = honest();
-    delivery.inputs[0].delivery = 7;
+    for input in &mut delivery.inputs {
+        input.delivery = 7;
+    }
     cases.script("a delivery that there is not", &delivery);
     let handle = format!(
         "(i32.store (i32.const {ANSWER}) (i32.const 0)) (i32.store (i32.const {}) (i32.const 77)) (i32.const {ANSWER})",

@@ -131,12 +131,9 @@ fn values(cases: &mut Cases) {
             .does("retract", "counts 1 0 1 0"),
     );
     let chunk = ipc(&made(&[1]));
-    let at = chunk
-        .iter()
-        .rposition(|byte| *byte == b'n')
-        .expect("the name is there");
     let mut broken = chunk.clone();
-    broken[at] = 0xff;
+    let letter = broken.iter_mut().rfind(|byte| **byte == b'n');
+    *letter.expect("the name is there") = 0xff;
     cases.puppet("text that is no UTF-8", given(&[&broken], 1));
 }
 

@@ -2,7 +2,6 @@
 //! still works after each, and how much memory it all took.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -71,6 +70,7 @@ fn every_hostile_module_is_told_what_it_did_and_the_host_is_unharmed() -> Result
 
 /// Called by the test above.
 #[test]
+#[allow(clippy::print_stdout)]
 #[ignore = "runs in a process of its own, for its memory is measured"]
 fn in_a_process_of_its_own() -> Result<()> {
     let Some(answers) = tidemill_tests::variable(ANSWERS) else {
@@ -93,7 +93,7 @@ fn in_a_process_of_its_own() -> Result<()> {
             (most, heaviest) = (now, &case.name);
         }
     }
-    std::fs::write(PathBuf::from(answers), told)?;
+    std::fs::write(answers, told)?;
     let (took, left) = (most - before.now, memory()?.now.saturating_sub(before.now));
     println!(
         "{} cases took {} MiB, at `{heaviest}`, and left {} MiB",

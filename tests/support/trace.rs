@@ -83,7 +83,7 @@ pub struct Traced {
 pub fn run(command: &Command, decide: impl FnMut(&Call) -> Option<Side> + Send) -> Result<Traced> {
     // What a thread starts and traces, only that thread can wait for, and other tests wait for theirs.
     thread::scope(|scope| {
-        let traced = scope.spawn(|| Tracer::start(command, decide)?.to_the_end());
+        let traced = scope.spawn(|| Tracer::start(command, decide)?.run_out());
         match traced.join() {
             Ok(traced) => traced,
             Err(_) => bail!("the thread that traces panicked"),
@@ -145,7 +145,7 @@ impl<D: FnMut(&Call) -> Option<Side>> Tracer<D> {
         })
     }
 
-    fn to_the_end(mut self) -> Result<Traced> {
+    fn run_out(mut self) -> Result<Traced> {
         let code = loop {
             match ptrace::wait_for_event().context("the traced program got lost")? {
                 Event::Call(thread) => self.at_call(thread)?,

@@ -211,11 +211,9 @@ struct Listing {
 
 impl Listing {
     fn page(mut self) -> std::io::Result<Page> {
-        let folder = self
-            .prefix
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
-        self.walk(&folder.to_owned())?;
+        let folder = self.prefix.rsplit_once('/');
+        let folder = folder.map_or_else(String::new, |(folder, _)| folder.to_owned());
+        self.walk(&folder)?;
         let more = self.entries.len() > PAGE;
         self.entries.truncate(PAGE);
         Ok(Page {

@@ -252,7 +252,10 @@ async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> 
         let said = world.project.call(["run"])?;
         story.tell(&world, fault, &["run"], &said);
         if said.code == Some(0) {
-            // What was lost was not needed, or could be made again.
+            // What was lost was not needed by a load, or could be made again.
+            if !harmed.path.exists() {
+                harmed.restore()?;
+            }
             world.evolution.run();
             world.check().await.context(fault)?;
             continue;

@@ -8,6 +8,9 @@ use rusqlite::Connection;
 use super::{Story, healed};
 use tidemill_tests::world::{At, Beginning, World};
 
+/// What is done to the bytes of a file.
+type Damage = fn(&mut Vec<u8>);
+
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_read_by_the_next_run() -> Result<()> {
     let mut world = World::begin(Beginning {
@@ -37,7 +40,7 @@ async fn a_file_that_cannot_be_read_is_read_by_the_next_run() -> Result<()> {
     drop(writer);
     healed(&mut world, fault).await?;
 
-    let damages: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("the file is no database", |bytes| {
             drop(bytes.splice(0..16, *b"not a database!!"))
         }),

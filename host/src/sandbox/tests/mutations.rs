@@ -93,7 +93,7 @@ fn read(schema: &arrow::datatypes::SchemaRef, chunk: Vec<u8>) -> Result<usize, S
             assert!(field.is_nullable() || column.null_count() == 0, "{field}");
         }
         // Also what reads values, and not only lengths.
-        let lines = arrow::util::pretty::pretty_format_batches(&[batch.clone()]);
+        let lines = arrow::util::pretty::pretty_format_batches(std::slice::from_ref(&batch));
         assert!(lines.expect("it can be shown").to_string().len() > rows);
         keys.note(Stream::Rows, before, &batch)
             .map_err(|e| e.to_string())?;
@@ -123,6 +123,7 @@ fn every_prefix_of_a_stream_is_cut_or_ends_with_a_message() {
 }
 
 #[test]
+#[allow(clippy::print_stdout)]
 fn ten_thousand_mutations_of_a_stream_are_errors_or_valid_rows() {
     let rows = rows();
     let (schema, whole) = (rows.schema(), stream(&rows));
