@@ -14,7 +14,7 @@ use crate::watermark::{Position, Watermark, Window};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LandingManifest {
-    /// [`FORMAT`] when it was written.
+    /// [`FORMAT`](super::FORMAT) when it was written.
     pub format: u32,
     /// Its number.
     pub sequence: u64,

@@ -17,7 +17,7 @@ use crate::table::TableName;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessedManifest {
-    /// [`FORMAT`] when it was written.
+    /// [`FORMAT`](super::FORMAT) when it was written.
     pub format: u32,
     /// Its number.
     pub sequence: u64,
