@@ -74,7 +74,7 @@ impl Line {
                 .with_context(|| format!("{table} is not in the source"))?;
             let name = name_of(number);
             let described = described(&name, table, output);
-            let parameters = parameters(table, output)?;
+            let parameters = parameters(&name, table, output)?;
             registry.push(&component, &parameters, &described).await?;
             let promoter = Promoter {
                 who: "test".into(),
@@ -170,12 +170,9 @@ impl Landed {
     }
 }
 
-/// The name of a mirror in the registry. The first has its own, by which `verify` finds it.
+/// The name of a mirror in the registry.
 fn name_of(number: usize) -> String {
-    match number {
-        0 => "mirror".to_owned(),
-        _ => format!("mirror-{number}"),
-    }
+    format!("mirror-{number}")
 }
 
 fn mode(table: &Table) -> (Delivery, LoadMode) {
@@ -217,8 +214,9 @@ fn described(name: &str, table: &Table, output: &str) -> Description {
 }
 
 /// What the mirror is told of `table`.
-fn parameters(table: &Table, output: &str) -> Result<Vec<u8>> {
+fn parameters(name: &str, table: &Table, output: &str) -> Result<Vec<u8>> {
     let said = [
+        ("name", name.to_owned()),
         ("input", table.name.to_string()),
         ("output", output.to_owned()),
         ("key", table.key.join("\n")),

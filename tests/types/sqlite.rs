@@ -303,7 +303,6 @@ fn whole(connection: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-#[ignore = "fails since modules are held to the name they are asked for; to be mended"]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_table_of_sqlite_arrives_in_both_warehouses() -> Result<()> {
     let file = file(whole)?;

@@ -113,7 +113,6 @@ const MIRRORS: &[(&str, &str)] = &[
     ("wide", "wide"),
 ];
 
-#[ignore = "fails since modules are held to the name they are asked for; to be mended"]
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_table_of_postgresql_arrives_in_both_warehouses() -> Result<()> {
     // Roles are the server's, not the database's.

@@ -1,7 +1,8 @@
 //! What a module says of itself: its inputs, its output and its properties.
 //!
 //! These are the records of `wit/transform.wit` with Arrow fields in place of encoded schemas. Name and version
-//! are not here: they are those of the guest's crate, and `export!` adds them.
+//! are not here: `export!` adds those of the guest's crate, or the name that [`Transform::name`](crate::Transform::name)
+//! gives.
 
 use std::sync::Arc;
 

@@ -73,7 +73,8 @@ pub mod arrow {
     pub use arrow_schema as schema;
 }
 
-/// Makes the component of a transform. Name and version of the module are those of the crate.
+/// Makes the component of a transform. Name and version of the module are those of the crate, unless
+/// [`Transform::name`] gives another name.
 ///
 /// Takes a function that makes the transform: `export!(dim_staff)` with `fn dim_staff() -> Table`, or, where the
 /// transform depends on parameters, `export!(engine with parameters)` with

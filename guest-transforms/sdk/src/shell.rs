@@ -36,8 +36,9 @@ impl<M: Module> contract::Guest for Component<M> {
     #[inline]
     fn describe(parameters: Vec<u8>) -> Result<types::Description, types::Failure> {
         hear_panics();
-        let described = M::transform(&parameters)?.describe()?;
-        Ok(description(M::NAME, M::VERSION, described)?)
+        let transform = M::transform(&parameters)?;
+        let name = transform.name().unwrap_or(M::NAME);
+        Ok(description(name, M::VERSION, transform.describe()?)?)
     }
 }
 

@@ -33,6 +33,12 @@ pub trait Transform {
     /// The declaration contradicts itself, or the parameters cannot be used.
     fn describe(&self) -> Result<Description, Failure>;
 
+    /// The name under which this module is published: that of its crate, unless its parameters give it another. A
+    /// component that serves many tables has one for each.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// Begins a session.
     ///
     /// # Errors
@@ -182,6 +188,10 @@ impl Step {
 impl<T: Transform + ?Sized> Transform for Box<T> {
     fn describe(&self) -> Result<Description, Failure> {
         (**self).describe()
+    }
+
+    fn name(&self) -> Option<&str> {
+        (**self).name()
     }
 
     fn open(&mut self, context: &Context) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `mirror`: the rows of one table as they are, so that a test can push any schema through the straight line.
 //!
 //! The parameters are the schema of the table as an Arrow IPC stream without batches. Its metadata say the rest:
-//! `input` and `output` are the tables, `key` the key's columns, one on each line. A table with a key is mirrored
+//! `name` is what this mirror is called, `input` and `output` are the tables, `key` the key's columns, one on each line. A table with a key is mirrored
 //! change by change, one without is made anew from everything.
 
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ tidemill_sdk::export!(mirror with parameters);
 
 /// A table as it is.
 pub struct Mirror {
+    name: String,
     description: Description,
     schema: SchemaRef,
 }
@@ -40,6 +41,7 @@ pub fn mirror(parameters: &[u8]) -> Result<Mirror, Failure> {
     output.primary_key.clone_from(&key);
     input.key = key;
     Ok(Mirror {
+        name: said_of(said, "name")?.to_owned(),
         schema: output.schema(),
         description: Description {
             inputs: vec![input],
@@ -61,6 +63,10 @@ fn plain(field: &Field) -> Field {
 impl Transform for Mirror {
     fn describe(&self) -> Result<Description, Failure> {
         Ok(self.description.clone())
+    }
+
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
     }
 
     fn push(&mut self, arrival: &Arrival<'_>, step: &mut Step) -> Result<(), Failure> {
