@@ -32,12 +32,14 @@ mod chunks;
 mod columns;
 mod data_file;
 mod delta_table;
+mod file_writer;
 mod keys;
 mod layout;
 mod load;
 mod lookup;
 mod publication;
 mod query;
+mod statistics;
 mod sweep;
 mod write;
 

@@ -297,7 +297,7 @@ async fn what_was_left_half_written_disturbs_nobody() -> Result<()> {
         "lake/ingestion/totesys/payment/2020/01/01/20200101T000000000Z-00000000/part-00000.parquet",
         "lake/processed/fact_payment/2020/01/01/20200101T000000000Z-00000000/part-00000.parquet",
         "warehouse/_tidemill/publications/.draft-AbCdEf",
-        "warehouse/fact_payment/part-00000-00000000-0000-0000-0000-000000000000-c000.zstd.parquet",
+        "warehouse/fact_payment/part-00000000000000000000000000000000.zstd.parquet",
         "warehouse/fact_payment/_delta_log/_commit_00000000-0000-0000-0000-000000000000.json.tmp",
     ] {
         leave(&world, file)?;

@@ -105,7 +105,11 @@ async fn a_warehouse_that_goes_away_is_loaded_once() -> Result<()> {
     lock.batch_execute("BEGIN; LOCK TABLE fact_payment").await?;
     // Half of the time is for the lock; the other half is enough for what comes before it, on a busy machine too.
     story
-        .run(&mut world, fault, &["run", "--set", "warehouse.timeout=10s"])
+        .run(
+            &mut world,
+            fault,
+            &["run", "--set", "warehouse.timeout=10s"],
+        )
         .await?;
     lock.batch_execute("ROLLBACK").await?;
     world.evolution.run();

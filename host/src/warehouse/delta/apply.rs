@@ -62,7 +62,7 @@ impl<'a> Application<'a> {
         made_by: Provenance,
         next_record_id: i64,
     ) -> Result<Self, WarehouseError> {
-        let writer = Writer::new(folder.url(), &layout.schema);
+        let writer = Writer::new(folder.path(), &layout.schema);
         Ok(Self {
             folder,
             layout,
@@ -181,7 +181,7 @@ impl<'a> Application<'a> {
     ) -> Result<(), WarehouseError> {
         let refused = |cause: WriteError| ended.folder().refused("write", cause);
         let mut writer =
-            Writer::new(ended.folder().url(), &ended.layout().schema).map_err(refused)?;
+            Writer::new(ended.folder().path(), &ended.layout().schema).map_err(refused)?;
         let mut chunks = Chunks::of(&self.layout.table, self.layout.key_schema(), retractions);
         while let Some(keys) = chunks.next().await? {
             let found = self.published.find(keys, pick).await?;
@@ -310,7 +310,7 @@ pub(super) async fn compaction(
         return Ok(None);
     }
     let refused = |cause: WriteError| folder.refused("compact", cause);
-    let mut writer = Writer::new(folder.url(), &layout.schema).map_err(refused)?;
+    let mut writer = Writer::new(folder.path(), &layout.schema).map_err(refused)?;
     // Oldest first, so that keys that grow stay in few row groups.
     small.sort_by_key(|(_, file)| (file.add.modification_time, file.add.path.as_str()));
     for (_, file) in &small {

@@ -48,10 +48,6 @@ impl Chunks {
             rows += batch.num_rows();
             bytes += batch.get_array_memory_size();
             let batch = columns::conform(&batch, &self.schema).map_err(|e| self.unfit(&e))?;
-            columns::check_dates(&batch).map_err(|far| WarehouseError::Rows {
-                table: self.table.clone(),
-                cause: Box::new(far.into()),
-            })?;
             pending.push(batch);
         }
         if rows == 0 {

@@ -20,22 +20,17 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, ListArray, RecordBatch, StringBuilder, new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options, max, min};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, Schema, SchemaRef, Time64MicrosecondType,
-    TimeUnit::Microsecond, TimeUnit::Millisecond, TimeUnit::Second,
+    DataType, Field, FieldRef, Schema, SchemaRef, Time64MicrosecondType, TimeUnit::Microsecond,
+    TimeUnit::Millisecond, TimeUnit::Second,
 };
 use arrow::error::ArrowError;
-
-use crate::error::{Classify, ErrorKind};
 
 /// The key in a Delta column's metadata that holds the declared type, in Arrow's notation.
 const DECLARED: &str = "tidemill.type";
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
-
-/// The days that Delta's log can name, from 1970-01-01: those of the years -262143 to 262142.
-const DAYS: std::ops::RangeInclusive<i32> = -96_465_292..=95_026_236;
 
 /// The column that holds `field` in a Delta table; `None` when no type holds it without loss.
 pub(super) fn stored(field: &Field) -> Option<Field> {
@@ -112,36 +107,6 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordB
         columns,
         &arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
     )
-}
-
-/// A date that Delta's log cannot name.
-#[derive(Debug, thiserror::Error)]
-#[error("column `{0}` holds a date before the year -262143 or after 262142")]
-pub(super) struct FarDate(String);
-
-impl Classify for FarDate {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Data
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("correct the value in the source, or let the module reject the row".into())
-    }
-}
-
-/// Refuses dates whose year has too many digits for the statistics in Delta's log: deltalake panics on them.
-pub(super) fn check_dates(batch: &RecordBatch) -> Result<(), FarDate> {
-    let schema = batch.schema_ref();
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let Some(days) = column.as_primitive_opt::<Date32Type>() else {
-            continue;
-        };
-        let ends = [min(days), max(days)];
-        if ends.into_iter().flatten().any(|day| !DAYS.contains(&day)) {
-            return Err(FarDate(field.name().clone()));
-        }
-    }
-    Ok(())
 }
 
 /// The same columns without metadata: what is written into data files.
@@ -279,22 +244,6 @@ mod tests {
         assert_eq!(first.as_string::<i32>().value(0), "07:55:11.000001");
         let nested = DataType::new_list(DataType::new_list(DataType::Int8, true), true);
         assert_eq!(stored_type(&nested), None);
-    }
-
-    #[test]
-    fn the_days_that_can_be_named_are_those_of_the_calendar_in_use() {
-        use chrono::NaiveDate;
-        let days = |date: NaiveDate| (date - NaiveDate::default()).num_days();
-        assert_eq!(i64::from(*DAYS.start()), days(NaiveDate::MIN));
-        assert_eq!(i64::from(*DAYS.end()), days(NaiveDate::MAX));
-        let far: ArrayRef = Arc::new(arrow::array::Date32Array::from(vec![
-            Some(0),
-            None,
-            Some(DAYS.end() + 1),
-        ]));
-        let batch = RecordBatch::try_from_iter([("d", far)]).expect("one column");
-        assert!(check_dates(&batch).is_err());
-        assert!(check_dates(&batch.slice(0, 2)).is_ok());
     }
 
     #[test]

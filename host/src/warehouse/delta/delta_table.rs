@@ -116,9 +116,9 @@ impl TableFolder {
         Ok(Self { path, url })
     }
 
-    /// Its URL, as deltalake wants it.
-    pub(super) fn url(&self) -> &Url {
-        &self.url
+    /// The folder that the table is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The table at a version that was published.

@@ -1,5 +1,6 @@
 //! Writing: new data files of a table, and old ones written again without some of their rows.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -7,20 +8,20 @@ use arrow::array::{
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, kernels::zip::zip};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
-use deltalake::DeltaTableError;
 use deltalake::kernel::Add;
-use deltalake::writer::{DeltaWriter as _, RecordBatchWriter};
 use futures::StreamExt as _;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::columns;
 use super::data_file::DataFile;
+use super::file_writer::{FileWriter, Finished};
 use super::layout::{IS_CURRENT, VALID_TO};
 
 /// Files are closed when they reach this. Large enough that a fact of a hundred million rows has some
@@ -34,33 +35,42 @@ const ROW_GROUP_ROWS: usize = 65_536;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     #[error("cannot write a data file")]
-    Delta(#[from] DeltaTableError),
+    Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot write a data file")]
+    Keep(#[from] std::io::Error),
     #[error("the rows do not fit the table")]
     Rows(#[from] ArrowError),
     #[error("cannot open {}", .path.display())]
     Open {
-        path: std::path::PathBuf,
+        path: PathBuf,
         #[source]
         cause: std::io::Error,
     },
     #[error("cannot read a data file")]
-    Read(#[from] parquet::errors::ParquetError),
+    Read(#[from] ParquetError),
 }
 
-/// Writes rows into new data files of one table. Files that are not committed are never seen.
+/// Writes rows into new data files of one table. Files that are not committed are never seen, and what a writer has
+/// written is removed with it unless it is finished.
 pub(super) struct Writer {
-    files: RecordBatchWriter,
-    schema: Arc<Schema>,
+    folder: PathBuf,
+    schema: SchemaRef,
+    properties: WriterProperties,
+    open: Option<FileWriter>,
+    full: Vec<Finished>,
 }
 
 impl Writer {
-    /// A writer into the table at `url`, whose columns are `schema`. No file is made before the first row.
-    pub(super) fn new(url: &url::Url, schema: &Schema) -> Result<Self, WriteError> {
+    /// A writer into `folder`, whose table has the columns `schema`. No file is made before the first row.
+    pub(super) fn new(folder: &Path, schema: &Schema) -> Result<Self, WriteError> {
         let schema = columns::plain(schema);
-        let files = RecordBatchWriter::try_new(url.as_str(), Arc::clone(&schema), None, None)?
-            .with_target_file_size(TARGET_FILE_BYTES)
-            .with_writer_properties(properties(&schema)?);
-        Ok(Self { files, schema })
+        Ok(Self {
+            folder: folder.to_owned(),
+            properties: properties(&schema).map_err(unwritten)?,
+            schema,
+            open: None,
+            full: Vec::new(),
+        })
     }
 
     /// Writes complete rows.
@@ -69,7 +79,24 @@ impl Writer {
             return Ok(());
         }
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns().to_vec())?;
-        Ok(self.files.write(rows).await?)
+        let (open, folder) = (self.open.take(), self.folder.clone());
+        let (schema, properties) = (self.schema.clone(), self.properties.clone());
+        let written = blocking(move || {
+            let mut file = match open {
+                Some(file) => file,
+                None => FileWriter::create(&folder, &schema, &properties)?,
+            };
+            file.write(&rows)?;
+            Ok(match file.bytes() >= TARGET_FILE_BYTES {
+                true => Written::Full(file.finish()?),
+                false => Written::Open(file),
+            })
+        });
+        match written.await.map_err(unwritten)? {
+            Written::Open(file) => self.open = Some(file),
+            Written::Full(file) => self.full.push(file),
+        }
+        Ok(())
     }
 
     /// Writes the rows of `file` again, those of `marked` treated as `marks` says.
@@ -98,45 +125,37 @@ impl Writer {
         Ok(())
     }
 
-    /// The files written.
+    /// What Delta's log says of the files written.
     pub(super) async fn finish(mut self) -> Result<Vec<Add>, WriteError> {
-        let mut files = self.files.flush().await?;
-        for file in &mut files {
-            file.stats = file.stats.take().map(|stats| exact(stats, &self.schema));
+        if let Some(file) = self.open.take() {
+            let file = blocking(move || file.finish()).await;
+            self.full.push(file.map_err(unwritten)?);
         }
-        Ok(files)
+        let kept = self.full.into_iter().map(Finished::keep);
+        Ok(kept.collect::<Result<_, _>>()?)
     }
 }
 
-/// The statistics of a file without the smallest and largest values of columns where they are not exact.
-///
-/// Decimals stand in Delta's log as floating point, and times are cut to milliseconds: a reader that skips files by
-/// such a range would miss rows. The Parquet files have them exactly.
-fn exact(stats: String, schema: &Schema) -> String {
-    let Ok(mut said) = serde_json::from_str::<serde_json::Value>(&stats) else {
-        return stats;
-    };
-    for range in ["minValues", "maxValues"] {
-        let Some(values) = said
-            .get_mut(range)
-            .and_then(|values| values.as_object_mut())
-        else {
-            continue;
-        };
-        values.retain(|name, _| {
-            let field = schema.field_with_name(name);
-            field.is_ok_and(|field| has_exact_range(field.data_type()))
-        });
-    }
-    said.to_string()
+/// What the disk said, without the words of the one who passed it on.
+fn unwritten(cause: ParquetError) -> WriteError {
+    WriteError::Write(match cause {
+        ParquetError::External(cause) => cause,
+        other => other.into(),
+    })
 }
 
-fn has_exact_range(data_type: &DataType) -> bool {
-    data_type.is_integer()
-        || matches!(
-            data_type,
-            DataType::Boolean | DataType::Date32 | DataType::Utf8
-        )
+/// A file after rows were added to it.
+enum Written {
+    Open(FileWriter),
+    Full(Finished),
+}
+
+/// Encoding and writing to the disk take too long for a thread that others wait for.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ParquetError> + Send + 'static,
+) -> Result<T, ParquetError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(ParquetError::External(panic.into())))
 }
 
 /// What marked rows of a file are.
@@ -224,7 +243,7 @@ impl Positions {
     }
 }
 
-fn properties(schema: &Schema) -> Result<WriterProperties, WriteError> {
+fn properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
