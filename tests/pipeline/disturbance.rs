@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tidemill_tests::host::Host;
 use tidemill_tests::postgres::{Server, connect, database_of, execute};
 use tidemill_tests::project::Said;
 use tidemill_tests::proxy::{Line, Proxy};
+use tidemill_tests::sessions;
 use tokio::task::JoinHandle;
 
-use super::faults::hosts::{end, start};
 use super::faults::source::READING;
 use super::faults::{Story, failed, healed};
 use tidemill_tests::world::{At, Beginning, World, extracted, report_of};
@@ -92,7 +93,7 @@ async fn nobody_who_writes_waits_for_a_run() -> Result<()> {
         let said = tokio::task::block_in_place(|| world.call(arguments))?;
         ensure!(said.code == Some(0), "run {number}: {said:#?}");
         // So that the sessions of one run are not counted with those of the next.
-        gone(&world).await?;
+        world.is_left_alone().await?;
     }
     stop.store(true, Ordering::SeqCst);
     for work in work {
@@ -266,8 +267,8 @@ async fn reading_gives_way_to_who_changes_a_table() -> Result<()> {
     let fault = "a table is changed while the line to it is stuck";
     world.live().await?;
     proxy.set(Line::HangAfter(READING, 2_000));
-    let run = start(&world, &["run", "--reconcile"])?;
-    wait_for(&proxy, "payments are not read")?;
+    let run = Host::start(&world.project, ["run", "--reconcile"])?;
+    sessions::until("payments are not read", async || Ok(proxy.failures() > 0)).await?;
     let begin = Instant::now();
     execute(&world.source, "ALTER TABLE payment ADD COLUMN note text").await?;
     // Whoever writes queues behind the change.
@@ -281,7 +282,7 @@ async fn reading_gives_way_to_who_changes_a_table() -> Result<()> {
         "it waited for {:?}",
         begin.elapsed()
     );
-    let said = end(run)?;
+    let said = run.end()?;
     ensure!(said.code == Some(1), "{said:#?}");
     story.tell(
         &world,
@@ -320,7 +321,7 @@ async fn reading_gives_way_to_who_changes_a_table() -> Result<()> {
     let arguments = ["run", "--reconcile", "--set", limit];
     let said = tokio::task::block_in_place(|| failed(&world, &arguments))?;
     story.tell_any_table(&world, fault, &arguments, &said, "extract");
-    gone(&world).await?;
+    world.is_left_alone().await?;
     stop.store(true, Ordering::SeqCst);
     let seen = watching.await??;
     ensure!(seen.oldest_transaction < AT_MOST, "{seen:#?}");
@@ -381,34 +382,6 @@ fn gave_way(said: &Said) -> Result<bool> {
         .iter()
         .any(|reason| message.contains(reason))
     }))
-}
-
-fn wait_for(proxy: &Proxy, problem: &str) -> Result<()> {
-    let begin = Instant::now();
-    while proxy.failures() == 0 {
-        ensure!(begin.elapsed() < Duration::from_secs(60), "{problem}");
-        std::thread::yield_now();
-    }
-    Ok(())
-}
-
-/// Waits until no session of the program's is left.
-async fn gone(world: &World) -> Result<()> {
-    let client = connect(&world.source).await?;
-    let database = database_of(&world.source);
-    let begin = Instant::now();
-    while client
-        .query_one(SESSIONS, &[&database])
-        .await?
-        .get::<_, i64>(0)
-        > 0
-    {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(20),
-            "sessions of an ended run are still there"
-        );
-    }
-    Ok(())
 }
 
 /// What is said for people, without lines of the log.

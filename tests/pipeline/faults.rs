@@ -11,7 +11,7 @@
 mod clock;
 mod damage;
 mod disks;
-pub(crate) mod hosts;
+mod hosts;
 mod login;
 pub(crate) mod source;
 mod sqlite;

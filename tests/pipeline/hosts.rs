@@ -1,14 +1,11 @@
 //! Two hosts that run the same project at the same time.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use tidemill_tests::postgres::{connect, database_of};
+use tidemill_tests::host::{Host, is_conflict};
+use tidemill_tests::postgres::connect;
+use tidemill_tests::sessions;
 
 use super::world::{At, Beginning, World, report_of};
-use tidemill_tests::project::Said;
 
 #[tokio::test]
 async fn of_two_hosts_with_an_embedded_warehouse_one_wins() -> Result<()> {
@@ -34,11 +31,11 @@ async fn race(warehouse: At) -> Result<()> {
     lock.batch_execute("BEGIN; LOCK TABLE payment IN ACCESS EXCLUSIVE MODE")
         .await?;
     let one = start(&world, "run")?;
-    wait_for_waiting(&world.source, 1).await?;
+    sessions::waiting_for_a_lock(&world.source, 1).await?;
     let other = start(&world, "run")?;
-    wait_for_waiting(&world.source, 2).await?;
+    sessions::waiting_for_a_lock(&world.source, 2).await?;
     lock.batch_execute("ROLLBACK").await?;
-    let mut said = [end(one)?, end(other)?];
+    let mut said = [one.end()?, other.end()?];
     said.sort_by_key(|said| said.code);
     let [won, lost] = said;
     ensure!(won.code == Some(0), "nobody won: {won:#?} {lost:#?}");
@@ -64,10 +61,10 @@ async fn while_one_host_loads_into_postgres_the_other_is_told_so() -> Result<()>
     lock.batch_execute("BEGIN; LOCK TABLE fact_payment IN ACCESS EXCLUSIVE MODE")
         .await?;
     let loading = start(&world, "load")?;
-    wait_for_waiting(&world.star, 1).await?;
+    sessions::waiting_for_a_lock(&world.star, 1).await?;
     is_conflict(&world.call(&["load"])?)?;
     lock.batch_execute("ROLLBACK").await?;
-    let won = end(loading)?;
+    let won = loading.end()?;
     ensure!(won.code == Some(0), "{won:#?}");
     let report = world.run().await?;
     let loaded = report["load"]["landings"].as_array().map(Vec::len);
@@ -90,7 +87,7 @@ async fn two_hosts_that_load_into_a_folder_double_nothing() -> Result<()> {
         let hosts = [start(&world, "load")?, start(&world, "load")?];
         let mut done = 0;
         for host in hosts {
-            let said = end(host)?;
+            let said = host.end()?;
             match said.code {
                 Some(0) => done += 1,
                 _ => is_conflict(&said)?,
@@ -104,47 +101,7 @@ async fn two_hosts_that_load_into_a_folder_double_nothing() -> Result<()> {
     Ok(())
 }
 
-fn start(world: &World, verb: &str) -> Result<Child> {
-    let mut command = world.project.command([verb, "--output", "json"])?;
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command.spawn()?)
-}
-
-fn end(child: Child) -> Result<Said> {
-    let output = child.wait_with_output()?;
-    Ok(Said {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout)?,
-        stderr: String::from_utf8(output.stderr)?,
-    })
-}
-
-/// The loser has nothing to report, and says what happened and what to do.
-fn is_conflict(lost: &Said) -> Result<()> {
-    ensure!(lost.code == Some(1), "it did not lose: {lost:#?}");
-    ensure!(lost.stdout.is_empty(), "it has a report: {lost:#?}");
-    let error: Value = serde_json::from_str(&lost.stderr).with_context(|| format!("{lost:#?}"))?;
-    ensure!(error["error"]["kind"] == "conflict", "{error:#}");
-    ensure!(error["error"]["hint"].is_string(), "{error:#}");
-    Ok(())
-}
-
-/// Waits until that many sessions of tidemill wait for a locked table of a database.
-async fn wait_for_waiting(database: &str, sessions: i64) -> Result<()> {
-    let client = connect(database).await?;
-    let sql = "SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-         WHERE NOT l.granted AND a.application_name = 'tidemill' AND a.datname = $1";
-    let begin = Instant::now();
-    while client
-        .query_one(sql, &[&database_of(database)])
-        .await?
-        .get::<_, i64>(0)
-        < sessions
-    {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(60),
-            "{sessions} hosts did not get to the locked table"
-        );
-    }
-    Ok(())
+/// Starts `verb`, which will say what it says as JSON.
+fn start(world: &World, verb: &str) -> Result<Host> {
+    Host::start(&world.project, [verb, "--output", "json"])
 }

@@ -11,15 +11,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use futures::TryStreamExt;
 use tidemill::error::{Classify, ErrorKind};
-use tidemill::source::{self, Discovered, Selection, Snapshot, Source, SourceError, SourceOptions};
+use tidemill::source::{self, Selection, Snapshot, Source, SourceError, SourceOptions};
 use tidemill::table::{Fidelity, KeyOrigin, Table, TableKind};
 use tidemill::watermark::{CompareReason, CursorValue, Position};
 use tidemill_tests::postgres::Server;
 use tokio_postgres::Client;
+
+use crate::snapshots::{found, read, table};
 
 fn open(url: &str) -> Box<dyn Source> {
     source::open(url, &SourceOptions::default()).expect("the URL is right")
@@ -27,28 +28,6 @@ fn open(url: &str) -> Box<dyn Source> {
 
 async fn snapshot(url: &str) -> Box<dyn Snapshot> {
     open(url).snapshot().await.expect("the server runs")
-}
-
-async fn found(snapshot: &dyn Snapshot, name: &str) -> Discovered {
-    let tables = snapshot.tables().await.expect("the server runs");
-    tables
-        .into_iter()
-        .find(|found| found.table.name.as_str() == name)
-        .expect(name)
-}
-
-async fn table(snapshot: &dyn Snapshot, name: &str) -> Table {
-    found(snapshot, name).await.table
-}
-
-async fn read(
-    snapshot: &dyn Snapshot,
-    table: &Table,
-    selection: &Selection,
-) -> Result<RecordBatch, SourceError> {
-    let batches: Vec<RecordBatch> = snapshot.read(table, selection).await?.try_collect().await?;
-    assert!(batches.iter().all(|batch| batch.num_rows() <= 8_192));
-    Ok(concat_batches(&table.schema(), &batches).expect("one schema"))
 }
 
 /// The values of the first column, an integer.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
@@ -11,8 +10,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tidemill::error::{Classify, ErrorKind};
 use tidemill::source::{self, Selection, Snapshot, SourceError, SourceOptions};
-use tidemill::table::{Fidelity, KeyOrigin, Table, TableKind};
+use tidemill::table::{Fidelity, KeyOrigin, TableKind};
 use tidemill::watermark::{CompareReason, CursorValue, Position};
+
+use crate::snapshots::{read, table};
 
 struct File {
     _folder: TempDir,
@@ -42,22 +43,6 @@ async fn begin(path: &Path) -> Result<Box<dyn Snapshot>, SourceError> {
 
 async fn snapshot(file: &File) -> Box<dyn Snapshot> {
     begin(&file.path).await.expect("the file is there")
-}
-
-async fn table(snapshot: &dyn Snapshot, name: &str) -> Table {
-    let tables = snapshot.tables().await.expect("it lists");
-    let found = tables.into_iter().find(|t| t.table.name.as_str() == name);
-    found.expect(name).table
-}
-
-async fn read(
-    snapshot: &dyn Snapshot,
-    table: &Table,
-    selection: &Selection,
-) -> Result<RecordBatch, SourceError> {
-    let batches: Vec<RecordBatch> = snapshot.read(table, selection).await?.try_collect().await?;
-    assert!(batches.iter().all(|batch| batch.num_rows() <= 8_192));
-    Ok(concat_batches(&table.schema(), &batches).expect("one schema"))
 }
 
 fn ids(batch: &RecordBatch) -> Vec<i64> {

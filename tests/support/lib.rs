@@ -13,6 +13,7 @@ pub mod binary;
 pub mod clock;
 pub mod evolution;
 pub mod guests;
+pub mod host;
 pub mod inventory;
 pub mod mounts;
 pub mod oracle;
@@ -22,6 +23,7 @@ pub mod postgres;
 pub mod project;
 pub mod proxy;
 pub mod puppet;
+pub mod sessions;
 pub mod siege;
 pub mod star;
 #[cfg(target_os = "linux")]

@@ -17,7 +17,7 @@ pub enum Point {
     ProcessedObject,
     /// The transforms of a landing are done.
     ProcessedManifest,
-    /// A data file of a Delta table.
+    /// A data file of a Delta table is there, empty.
     DeltaFile,
     /// A version of a Delta table.
     DeltaCommit,
@@ -76,6 +76,10 @@ impl Point {
         let target = call.target.as_str();
         match call.kind {
             Kind::Name => Self::of_name(target),
+            // It is written under the name that it keeps: nobody sees it before a commit names it.
+            Kind::Create if target.contains("/warehouse/") && target.ends_with(".parquet") => {
+                Some(Self::DeltaFile)
+            }
             // The source's own snapshot ends with ROLLBACK, and COPY out of it is TO STDOUT.
             Kind::Send if target.contains("FROM STDIN") => Some(Self::Staging),
             Kind::Send if target.contains("COMMIT\0") && !target.contains("BEGIN") => {
@@ -112,8 +116,6 @@ impl Point {
             Self::Publication
         } else if path.contains("/_delta_log/") && path.ends_with(".json") {
             Self::DeltaCommit
-        } else if path.contains("/warehouse/") && path.ends_with(".parquet") {
-            Self::DeltaFile
         } else {
             return None;
         })

@@ -20,7 +20,6 @@ use tidemill::warehouse::Ledger;
 use super::inventory::Inventory;
 #[cfg(target_os = "linux")]
 use super::points::Point;
-use super::postgres::{connect, database_of};
 #[cfg(target_os = "linux")]
 use super::trace::{self, Call, Side};
 use super::world::{At, Beginning, World, rejected, report_of};
@@ -269,7 +268,7 @@ impl Siege {
 
     /// What a killed run left: more files than before, and none of them another.
     async fn killed(&mut self) -> Result<Phase> {
-        wait_for_the_server(&self.world).await?;
+        self.world.is_left_alone().await?;
         let landings = self.inventory.landings();
         self.inventory.look().context("what the killed run left")?;
         let ledger = self.world.warehouse.ledger().await?;
@@ -340,29 +339,4 @@ fn full_pipe() -> Result<(PipeReader, thread::JoinHandle<()>, Stdio)> {
     let stdout = writer.try_clone()?.into();
     let filler = thread::spawn(move || while writer.write_all(&[b' '; 4096]).is_ok() {});
     Ok((reader, filler, stdout))
-}
-
-/// Waits until the server has noticed that its client is dead: until then a COMMIT may still be under way.
-async fn wait_for_the_server(world: &World) -> Result<()> {
-    let urls = [&world.source, &world.star];
-    if urls.iter().all(|url| !url.starts_with("postgresql://")) {
-        return Ok(());
-    }
-    let databases = urls.map(|url| database_of(url));
-    let client = connect(&world.server.url("postgres")).await?;
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tidemill' AND datname = ANY($1)";
-    let begin = Instant::now();
-    while client
-        .query_one(sql, &[&databases.as_slice()])
-        .await?
-        .get::<_, i64>(0)
-        > 0
-    {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(20),
-            "sessions of the killed run are still there:\n{}",
-            world.server.log()
-        );
-    }
-    Ok(())
 }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use super::evolution::Evolution;
 use super::oracle;
-use super::postgres::Server;
+use super::postgres::{Server, database_of};
 use super::project::{Project, Said};
+use super::sessions;
 use super::star::query;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -227,6 +228,20 @@ impl World {
         let made_again = report["processed_objects"].as_u64();
         ensure!(made_again > Some(0), "nothing was verified: {report}");
         Ok(report)
+    }
+
+    /// Waits until the server has noticed that a run has ended, however it did.
+    pub async fn is_left_alone(&self) -> Result<()> {
+        let urls = [&self.source, &self.star];
+        let urls = urls
+            .into_iter()
+            .filter(|url| url.starts_with("postgresql://"));
+        let databases: Vec<&str> = urls.map(|url| database_of(url)).collect();
+        if databases.is_empty() {
+            return Ok(());
+        }
+        let gone = sessions::gone(&self.server, &databases).await;
+        gone.with_context(|| self.server.log())
     }
 
     /// The only value of a query on the warehouse, as text.

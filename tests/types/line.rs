@@ -122,6 +122,21 @@ impl Line {
         })
     }
 
+    /// Checks that the warehouse has of every mirrored table what was landed of it.
+    pub(crate) async fn arrived(&self, mirrors: &[(&str, &str)]) -> Result<()> {
+        for (table, output) in mirrors {
+            let landed = self.landed(table).await?.rows().await?;
+            let schema = landed.schema();
+            let names = schema.fields().iter();
+            let names = names.map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")));
+            let names: Vec<String> = names.collect();
+            let sql = format!("SELECT {} FROM {output}", names.join(", "));
+            let loaded = self.query(&sql).await.with_context(|| sql.clone())?;
+            same(&landed, &loaded).with_context(|| (*table).to_owned())?;
+        }
+        Ok(())
+    }
+
     /// The result of a query on the warehouse.
     pub(crate) async fn query(&self, sql: &str) -> Result<RecordBatch> {
         let (schema, rows) = self.warehouse.query(sql).await?;
@@ -227,7 +242,7 @@ fn parameters(name: &str, table: &Table, output: &str) -> Result<Vec<u8>> {
 }
 
 /// Whether two batches hold the same values, in whatever order the first has them.
-pub(crate) fn same(landed: &RecordBatch, loaded: &RecordBatch) -> Result<()> {
+fn same(landed: &RecordBatch, loaded: &RecordBatch) -> Result<()> {
     let texts = |batch: &RecordBatch| -> Result<Vec<Vec<String>>> {
         let mut rows = Vec::new();
         for row in 0..batch.num_rows() {

@@ -13,7 +13,7 @@ use tidemill::source::{self, Selection, Snapshot, SourceOptions};
 use tidemill::table::{Fidelity, Table};
 use tidemill_tests::postgres::Server;
 
-use super::line::{Line, same};
+use super::line::Line;
 use super::page;
 
 /// Types as people declare them. The first of a line of the page is the first that is met here.
@@ -326,24 +326,7 @@ async fn every_kind_of_table_of_sqlite_arrives_in_both_warehouses() -> Result<()
             .map(|t| t["table"].as_str())
             .collect();
         ensure!(names.len() == 8, "{report:#}");
-        for (table, output) in mirrors {
-            let landed = line.landed(table).await?.rows().await?;
-            let names: Vec<String> = landed
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| format!("\"{}\"", field.name().replace('"', "\"\"")))
-                .collect();
-            let order = "ORDER BY 1 NULLS LAST, 2 NULLS LAST";
-            let order = if names.len() == 1 {
-                "ORDER BY 1 NULLS LAST"
-            } else {
-                order
-            };
-            let sql = format!("SELECT {} FROM {output} {order}", names.join(", "));
-            let loaded = line.query(&sql).await.with_context(|| sql.clone())?;
-            same(&landed, &loaded).with_context(|| format!("{table} in {star}"))?;
-        }
+        line.arrived(&mirrors).await.with_context(|| star.clone())?;
         let again = line.report(&["run"], 0)?;
         ensure!(
             again["extract"][0]["tables"][0]["rows_changed"] == 0,

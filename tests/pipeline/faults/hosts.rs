@@ -1,13 +1,9 @@
 //! Four hosts that run the same project at the same time, again and again.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use tidemill_tests::postgres::{connect, database_of};
-use tidemill_tests::project::Said;
-
+use tidemill_tests::host::{Host, is_conflict};
+use tidemill_tests::postgres::connect;
+use tidemill_tests::sessions;
 use tidemill_tests::world::{At, Beginning, World};
 
 /// Hosts at the same time.
@@ -60,13 +56,13 @@ async fn meet(world: &World) -> Result<()> {
         .await?;
     let mut hosts = Vec::new();
     for _ in 0..HOSTS {
-        hosts.push(start(world, &["run", "--output", "json"])?);
+        hosts.push(Host::start(&world.project, ["run", "--output", "json"])?);
     }
-    wait_for_waiting(&world.source, i64::try_from(HOSTS)?).await?;
+    sessions::waiting_for_a_lock(&world.source, i64::try_from(HOSTS)?).await?;
     lock.batch_execute("ROLLBACK").await?;
     let mut done = 0;
     for host in hosts {
-        let said = end(host)?;
+        let said = host.end()?;
         match said.code {
             Some(0) => done += 1,
             _ => is_conflict(&said)?,
@@ -82,49 +78,4 @@ async fn meet(world: &World) -> Result<()> {
 fn manifests(world: &World) -> Result<usize> {
     let is_landing = |file: &&String| file.starts_with("lake/ingestion/totesys/_manifests/");
     Ok(world.files()?.iter().filter(is_landing).count())
-}
-
-/// Starts the program.
-pub(crate) fn start(world: &World, arguments: &[&str]) -> Result<Child> {
-    let mut command = world.project.command(arguments)?;
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(command.spawn()?)
-}
-
-/// What it said, when it has ended.
-pub(crate) fn end(child: Child) -> Result<Said> {
-    let output = child.wait_with_output()?;
-    Ok(Said {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout)?,
-        stderr: String::from_utf8(output.stderr)?,
-    })
-}
-
-fn is_conflict(lost: &Said) -> Result<()> {
-    ensure!(lost.code == Some(1), "it neither won nor lost: {lost:#?}");
-    let error: Value = serde_json::from_str(&lost.stderr).with_context(|| format!("{lost:#?}"))?;
-    ensure!(error["error"]["kind"] == "conflict", "{error:#}");
-    ensure!(error["error"]["hint"].is_string(), "{error:#}");
-    Ok(())
-}
-
-/// Waits until that many sessions of tidemill wait for a locked table of a database.
-pub(crate) async fn wait_for_waiting(database: &str, sessions: i64) -> Result<()> {
-    let client = connect(database).await?;
-    let sql = "SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-         WHERE NOT l.granted AND a.application_name = 'tidemill' AND a.datname = $1";
-    let begin = Instant::now();
-    while client
-        .query_one(sql, &[&database_of(database)])
-        .await?
-        .get::<_, i64>(0)
-        < sessions
-    {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(60),
-            "{sessions} sessions did not get to the locked table"
-        );
-    }
-    Ok(())
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tidemill_tests::host::Host;
 use tidemill_tests::postgres::{Server, connect, database_of, execute};
 use tidemill_tests::proxy::{Line, Proxy};
+use tidemill_tests::sessions;
 
 use super::{Story, healed};
 use tidemill_tests::world::{At, Beginning, World, extracted, report_of};
@@ -99,13 +101,13 @@ async fn terminated(world: &mut World, story: &mut Story) -> Result<()> {
     let lock = connect(&world.source).await?;
     lock.batch_execute("BEGIN; LOCK TABLE payment IN ACCESS EXCLUSIVE MODE")
         .await?;
-    let run = super::hosts::start(world, &["run"])?;
-    super::hosts::wait_for_waiting(&world.source, 1).await?;
+    let run = Host::start(&world.project, ["run"])?;
+    sessions::waiting_for_a_lock(&world.source, 1).await?;
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
          WHERE application_name = 'tidemill' AND datname = $1";
     lock.query(end, &[&database_of(&world.source)]).await?;
     lock.batch_execute("ROLLBACK").await?;
-    let said = super::hosts::end(run)?;
+    let said = run.end()?;
     ensure!(said.code == Some(1), "{said:#?}");
     story.tell_any_table(world, fault, &["run"], &said, "extract");
     healed(world, fault).await?;
@@ -127,17 +129,11 @@ async fn crashed(world: &mut World, story: &mut Story, proxy: &Proxy) -> Result<
     let fault = "the server dies while a table is read";
     execute(&world.source, &edit(2)).await?;
     proxy.set(Line::HangAfter(READING, 2_000));
-    let run = super::hosts::start(world, &["run", "--reconcile"])?;
-    let begin = Instant::now();
-    while proxy.failures() == 0 {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(30),
-            "payments are not read"
-        );
-    }
+    let run = Host::start(&world.project, ["run", "--reconcile"])?;
+    sessions::until("payments are not read", async || Ok(proxy.failures() > 0)).await?;
     world.server.crash();
     proxy.set(Line::Away);
-    let said = super::hosts::end(run)?;
+    let said = run.end()?;
     ensure!(said.code == Some(1), "{said:#?}");
     story.tell_any_table(world, fault, &["run", "--reconcile"], &said, "extract");
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use tidemill_tests::host::Host;
 use tidemill_tests::mounts::Mounts;
 use tidemill_tests::postgres::{Server, connect, execute};
 use tidemill_tests::proxy::{Line, Proxy};
+use tidemill_tests::sessions;
 
 use super::{Story, healed};
 use tidemill_tests::world::{At, Beginning, World};
@@ -119,10 +121,10 @@ async fn a_warehouse_that_goes_away_is_loaded_once() -> Result<()> {
     world.live().await?;
     let lock = connect(&world.star).await?;
     lock.batch_execute("BEGIN; LOCK TABLE fact_payment").await?;
-    let run = super::hosts::start(&world, &["run"])?;
-    super::hosts::wait_for_waiting(&world.star, 1).await?;
+    let run = Host::start(&world.project, ["run"])?;
+    sessions::waiting_for_a_lock(&world.star, 1).await?;
     world.server.crash();
-    let said = super::hosts::end(run)?;
+    let said = run.end()?;
     ensure!(said.code == Some(1), "{said:#?}");
     story.tell(&world, fault, &["run"], &said);
     world.server.come_back();

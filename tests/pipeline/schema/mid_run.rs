@@ -1,24 +1,15 @@
 //! A table whose definition changes between the snapshot of a run and the reading of it. The run waits for the
 //! lock of whoever changes it, so that the change falls exactly there.
 
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tidemill_tests::host::Host;
 use tidemill_tests::oracle;
 use tidemill_tests::postgres::{connect, execute};
+use tidemill_tests::sessions;
 use tidemill_tests::star::Star;
-use tokio_postgres::Client;
 
-use crate::world::{At, Beginning, World, extracted};
-
-/// How long a run may take until it waits for the lock.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
-                      WHERE application_name = 'tidemill' AND wait_event_type = 'Lock'
-                        AND datname = current_database()";
+use crate::world::{At, Beginning, World, extracted, report_of};
 
 /// Makes `change` in a transaction, commits it when a run waits for it, and gives the run's report.
 async fn change_under_way(world: &World, change: &str) -> Result<Value> {
@@ -28,32 +19,12 @@ async fn change_under_way(world: &World, change: &str) -> Result<Value> {
         .batch_execute(change)
         .await
         .with_context(|| change.to_owned())?;
-    let mut run = world.project.command(["run", "--output", "json"])?;
-    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let watcher = connect(&world.source).await?;
-    if let Err(error) = waits(&watcher, &mut run).await {
-        run.kill().ok();
-        return Err(error);
-    }
+    let run = Host::start(&world.project, ["run", "--output", "json"])?;
+    sessions::waiting_for_a_lock(&world.source, 1).await?;
     session.batch_execute("COMMIT").await?;
-    let output = run.wait_with_output()?;
-    ensure!(output.status.code() == Some(1), "{output:?}");
-    Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-async fn waits(watcher: &Client, run: &mut Child) -> Result<()> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        let row = watcher.query_one(WAITS, &[]).await?;
-        if row.try_get::<_, i64>(0)? > 0 {
-            return Ok(());
-        }
-        if let Some(status) = run.try_wait()? {
-            bail!("the run ended with {status} and waited for nobody");
-        }
-        watcher.batch_execute("SELECT pg_sleep(0.02)").await?;
-    }
-    bail!("the run waits for nobody")
+    let said = run.end()?;
+    ensure!(said.code == Some(1), "{said:#?}");
+    report_of(&said)
 }
 
 /// `table` alone failed, and everything else was landed.
