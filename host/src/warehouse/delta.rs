@@ -30,6 +30,7 @@
 mod apply;
 mod chunks;
 mod columns;
+mod commit;
 mod data_file;
 mod delta_table;
 mod file_writer;

@@ -20,8 +20,9 @@ use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use super::chunks::Chunks;
+use super::commit::Change;
 use super::data_file::{DataFile, DataFiles, Pick, Place};
-use super::delta_table::{Change, TableFolder};
+use super::delta_table::TableFolder;
 use super::layout::{IS_CURRENT, Layout, Provenance};
 use super::lookup::Lookup;
 use super::write::{Marks, Positions, WriteError, Writer};

@@ -15,8 +15,9 @@ use deltalake::DeltaTable;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow as _;
 
 use super::apply::{Application, Applied, compaction};
+use super::commit::{Change, Identity, Stamp};
 use super::data_file::DataFiles;
-use super::delta_table::{Change, Identity, Stamp, TableFolder, version};
+use super::delta_table::{TableFolder, version};
 use super::layout::{Layout, Provenance, record_id};
 use super::lookup::Lookup;
 use super::publication::Published;
