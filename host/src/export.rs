@@ -3,10 +3,13 @@
 //! Rows are written as they arrive, except for the table, whose widths need all of them.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::pretty::pretty_format_batches_with_schema;
 use futures::{Stream, StreamExt as _};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -15,6 +18,7 @@ use parquet::file::properties::WriterProperties;
 use serde_json::value::RawValue;
 
 use crate::error::{Classify, ErrorKind};
+use crate::printable;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,14 +108,39 @@ pub fn json(batches: &[RecordBatch]) -> Result<Box<RawValue>, ExportError> {
     serde_json::from_slice(&text).map_err(|cause| encode("JSON", cause))
 }
 
-/// The batches as an aligned table.
+/// The batches as an aligned table. What would do something to a terminal is escaped.
 ///
 /// # Errors
 /// [`ExportError::Encode`] when a value cannot be shown.
 pub fn table(schema: SchemaRef, batches: &[RecordBatch]) -> Result<String, ExportError> {
-    arrow::util::pretty::pretty_format_batches_with_schema(schema, batches)
+    let shown: Result<Vec<_>, ArrowError> = batches.iter().map(shown).collect();
+    let header = shown_schema(&schema);
+    shown
+        .and_then(|shown| pretty_format_batches_with_schema(header, &shown))
         .map(|table| table.to_string())
         .map_err(|cause| encode("a table", cause))
+}
+
+/// Every value as the text that a table shows.
+fn shown(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::default();
+    let columns = batch.columns().iter().map(|column| {
+        let values = ArrayFormatter::try_new(column, &options)?;
+        let rows = 0..column.len();
+        let texts = rows.map(|row| printable::whole(&values.value(row).to_string()));
+        Ok(Arc::new(texts.map(Some).collect::<StringArray>()) as ArrayRef)
+    });
+    RecordBatch::try_new_with_options(
+        shown_schema(batch.schema_ref()),
+        columns.collect::<Result<_, ArrowError>>()?,
+        &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+    )
+}
+
+fn shown_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|f| Field::new(printable::whole(f.name()), DataType::Utf8, true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 type JsonWriter<W> = arrow::json::Writer<W, arrow::json::writer::JsonArray>;
@@ -250,10 +279,7 @@ fn parquet_failed(cause: ParquetError) -> ExportError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Decimal128Array, Int32Array, StringArray};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::array::{Decimal128Array, Int32Array};
     use futures::stream;
 
     use super::*;
@@ -294,6 +320,28 @@ mod tests {
             text(Format::Csv, vec![batch()]).await,
             "id,name,money\n1,\"O'Keefe, \"\"A\"\"\",10.50\n2,,\n"
         );
+    }
+
+    #[tokio::test]
+    async fn a_table_shows_no_value_that_moves_the_cursor() {
+        let hostile: ArrayRef = Arc::new(StringArray::from(vec![Some("\x1b[2J\r\u{202e}x"), None]));
+        let lists: ArrayRef = Arc::new(arrow::array::ListArray::new(
+            Field::new_list_field(DataType::Utf8, true).into(),
+            arrow::buffer::OffsetBuffer::from_lengths([1, 1]),
+            hostile.clone(),
+            None,
+        ));
+        let columns = [("a\u{7}", hostile), ("lists", lists)];
+        let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+        let table = table(batch.schema(), &[batch]).expect("a table");
+        assert!(
+            !table.contains(|c: char| c.is_control() && c != '\n'),
+            "{table}"
+        );
+        assert!(table.contains(r"| \u{1b}[2J\r\u{202e}x |"), "{table}");
+        assert!(table.contains(r"[\u{1b}[2J"), "{table}");
+        let widths: Vec<usize> = table.lines().map(str::len).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
     }
 
     #[tokio::test]

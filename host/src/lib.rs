@@ -27,6 +27,7 @@ pub mod export;
 pub mod fuzzing;
 pub mod manifest;
 pub mod pipeline;
+mod printable;
 pub mod registry;
 pub mod run;
 pub mod sandbox;

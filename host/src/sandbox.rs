@@ -45,6 +45,7 @@ use compile::CompileError;
 
 use crate::contract::ModuleRef;
 use crate::digest::Digest;
+use crate::printable;
 
 pub use cache::CacheCounts;
 pub use compile::Compiler;
@@ -55,7 +56,6 @@ pub use guest::Usage;
 pub use limits::{Limits, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS};
 pub use module::{Context, Module};
 pub use session::{Reject, Session, Step};
-pub(crate) use text::disturbs_a_terminal;
 
 /// The version of the contract that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
@@ -198,5 +198,5 @@ pub fn module_digest(component: &[u8], parameters: &[u8]) -> Digest {
 /// The whole story of an engine's error in one line.
 fn reason(error: &wasmtime::Error) -> String {
     let story: Vec<String> = error.chain().map(ToString::to_string).collect();
-    text::printable(&story.join(": "), REASON_BYTES)
+    printable::line(&story.join(": "), REASON_BYTES)
 }

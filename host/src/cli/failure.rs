@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::answer::Exit;
 use super::invocation::Output;
-use super::text::plain;
 use crate::error::{Error, ErrorKind};
 use crate::pipeline::report::TableFailure;
+use crate::printable;
 
 /// Writes the error to stderr and says how the program ends.
 pub(super) fn tell(error: &Error, output: Output) -> Exit {
     write(match output {
-        Output::Text => plain(&text(error)),
+        Output::Text => printable::whole(&text(error)),
         Output::Json => format!("{}\n", object(error)),
     });
     match error.kind() {
@@ -28,7 +28,7 @@ pub(super) fn tell(error: &Error, output: Output) -> Exit {
 /// Writes the failures of tables, those that have one reason once. Programs find them in the report.
 pub(super) fn tell_tables(failures: &[TableFailure], output: Output) {
     if output == Output::Text {
-        write(plain(&tables(failures)));
+        write(printable::whole(&tables(failures)));
     }
 }
 

@@ -6,6 +6,7 @@ use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::{self, Columns, Paint};
 use crate::pipeline::report::{PlanReport, PlannedTable, PlannedTransform, SchemaAction};
+use crate::table::SchemaChange;
 
 /// Show what a run would do, without moving data.
 ///
@@ -80,7 +81,13 @@ fn sources(tables: &[PlannedTable], paint: Paint) -> String {
 fn schema(table: &PlannedTable, paint: Paint) -> Vec<String> {
     let mut notes = Vec::new();
     let action = table.schema.as_ref().map(|schema| schema.action);
-    if let Some(changed) = &table.changed {
+    // That it is read for the first time is said already.
+    let is_first = table
+        .schema
+        .as_ref()
+        .is_some_and(|schema| schema.changes == [SchemaChange::TableAdded])
+        && action == Some(SchemaAction::Land);
+    if let Some(changed) = table.changed.as_ref().filter(|_| !is_first) {
         notes.push(match action {
             Some(SchemaAction::Stop) => paint.bad(format!("stops: {changed}")),
             _ => paint.doubtful(format!("new: {changed}")),

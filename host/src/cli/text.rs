@@ -7,22 +7,8 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::sandbox;
+use crate::printable;
 use crate::watermark::{CursorValue, Watermark, Window};
-
-/// `text` with everything escaped that would do something to a terminal: names come from databases, words from
-/// modules. Lines stay lines.
-pub(super) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character != '\n' && sandbox::disturbs_a_terminal(character) {
-            plain.extend(character.escape_default());
-        } else {
-            plain.push(character);
-        }
-    }
-    plain
-}
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -62,7 +48,7 @@ impl Paint {
     }
 
     fn with(self, style: Style, text: impl Display) -> String {
-        let text = plain(&text.to_string());
+        let text = printable::whole(&text.to_string());
         match self.coloured {
             true => format!("{style}{text}{style:#}"),
             false => text,
@@ -106,7 +92,7 @@ impl Columns {
 
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         let cells = cells.into_iter();
-        let cells = cells.map(|cell| plain(&cell).replace('\n', "\\n"));
+        let cells = cells.map(|cell| printable::whole(&cell).replace('\n', "\\n"));
         self.rows.push(Row::Cells(cells.collect()));
     }
 
@@ -270,8 +256,8 @@ mod tests {
     fn nobodys_name_moves_the_cursor() {
         let name = "a\u{1b}[2Jb\r\u{202e}c\u{9b}d";
         let escaped = "a\\u{1b}[2Jb\\r\\u{202e}c\\u{9b}d";
-        assert_eq!(plain(name), escaped);
-        assert_eq!(plain("two\nlines"), "two\nlines");
+        assert_eq!(printable::whole(name), escaped);
+        assert_eq!(printable::whole("two\nlines"), "two\nlines");
         assert_eq!(Paint::new(false).bad(name), escaped);
         let mut columns = Columns::new(&["table"]);
         columns.row([format!("{name}\n")]);

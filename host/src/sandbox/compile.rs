@@ -22,8 +22,8 @@ use wasmtime::Engine;
 
 use super::error::Refusal;
 use super::limits::Limits;
-use super::text::printable;
 use super::{REASON_BYTES, engine, reason};
+use crate::printable;
 
 /// The argument that makes the program compile: `tidemill compile-module SECONDS BYTES`.
 const VERB: &str = "compile-module";
@@ -194,7 +194,7 @@ impl Ended {
             return Ok(self.out);
         }
         if self.status.code() == Some(INVALID.into()) {
-            let told = printable(self.words.trim_end(), REASON_BYTES);
+            let told = printable::line(self.words.trim_end(), REASON_BYTES);
             return Err(CompileError::Refused(Refusal::Invalid(told)));
         }
         // What the standard library says before it ends the process.

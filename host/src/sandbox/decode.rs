@@ -21,8 +21,8 @@ use arrow::ipc::{Message, MessageHeader, root_as_message_with_opts};
 use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 
 use super::error::{BYTES, Breach, ROWS, Stream};
-use super::text::printable;
 use super::values;
+use crate::printable;
 
 /// Mark and size of the head, before every message.
 const PREFIX_BYTES: usize = 8;
@@ -167,7 +167,7 @@ impl ChunkReader {
     fn broken(&self, reason: &str) -> Breach {
         Breach::Stream {
             stream: self.stream,
-            reason: printable(reason, REASON_BYTES),
+            reason: printable::line(reason, REASON_BYTES),
         }
     }
 }
@@ -372,7 +372,7 @@ fn difference(declared: &Schema, found: &Schema) -> Option<String> {
     if declared == found {
         return None;
     }
-    let quoted = |text: &str| printable(text, REASON_BYTES);
+    let quoted = |text: &str| printable::line(text, REASON_BYTES);
     if declared.fields().len() != found.fields().len() {
         return Some(format!(
             "{} columns instead of {}",

@@ -6,8 +6,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::binding::types;
 use super::decode::read_schema;
-use super::text::{is_kebab, printable};
+use super::text::is_kebab;
 use crate::contract::{ALIAS, Delivery, Description, Input, LoadMode, Output, RECORD_ID, Role};
+use crate::printable;
 
 /// Names of modules, properties and versions.
 const NAME_BYTES: usize = 64;
@@ -34,13 +35,13 @@ pub(super) fn check(said: types::Description) -> Result<Description, String> {
     if !is_kebab(&said.name, NAME_BYTES) {
         return Err(format!(
             "the name `{}` is not made of lower-case letters, digits and hyphens, or is longer than {NAME_BYTES} bytes",
-            printable(&said.name, NAME_BYTES)
+            printable::line(&said.name, NAME_BYTES)
         ));
     }
     if said.version.len() > NAME_BYTES || semver::Version::parse(&said.version).is_err() {
         return Err(format!(
             "the version `{}` is not a semantic version",
-            printable(&said.version, NAME_BYTES)
+            printable::line(&said.version, NAME_BYTES)
         ));
     }
     let output = check_output(said.output)?;
@@ -108,7 +109,7 @@ fn check_output(said: types::Output) -> Result<Output, String> {
     if !is_identifier(&said.table) {
         return Err(format!(
             "the output table `{}` is not an identifier of at most {WAREHOUSE_NAME_BYTES} bytes",
-            printable(&said.table, WAREHOUSE_NAME_BYTES)
+            printable::line(&said.table, WAREHOUSE_NAME_BYTES)
         ));
     }
     let place = format!("the output `{}`", said.table);
@@ -164,7 +165,7 @@ fn check_properties(
     }
     let mut properties = BTreeMap::new();
     for (name, value) in said {
-        let shown = printable(&name, NAME_BYTES);
+        let shown = printable::line(&name, NAME_BYTES);
         if !is_kebab(&name, NAME_BYTES) {
             return Err(format!("the property `{shown}` has no proper name"));
         }
@@ -177,7 +178,7 @@ fn check_properties(
         if known && !is_identifier(&value) {
             return Err(format!(
                 "the property `{shown}` is `{}`, which is not an identifier",
-                printable(&value, WAREHOUSE_NAME_BYTES)
+                printable::line(&value, WAREHOUSE_NAME_BYTES)
             ));
         }
         if properties.insert(name, value).is_some() {
@@ -213,7 +214,7 @@ fn check_known(properties: &BTreeMap<String, String>, output: &Output) -> Result
 fn check_key(place: &str, schema: &Schema, key: &[String]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     for column in key {
-        let shown = printable(column, SOURCE_NAME_BYTES);
+        let shown = printable::line(column, SOURCE_NAME_BYTES);
         if schema.field_with_name(column).is_err() {
             return Err(format!(
                 "the key column `{shown}` of {place} is not among its columns"
@@ -271,7 +272,7 @@ fn check_type(field: &Field, depth: usize, fields_left: &mut usize) -> Result<()
         .checked_sub(1)
         .ok_or_else(|| format!("is beyond the {MOST_FIELDS} columns that a schema may have"))?;
     let refused = || {
-        let notation = printable(&field.data_type().to_string(), 100);
+        let notation = printable::line(&field.data_type().to_string(), 100);
         Err(format!(
             "has the type {notation}, which cannot cross the boundary"
         ))
@@ -309,7 +310,7 @@ fn check_notation(data_type: &DataType) -> Result<(), String> {
         Ok(read) if read == *data_type => Ok(()),
         _ => Err(format!(
             "has the type {}, which cannot be recorded: its notation is not exact",
-            printable(&notation, 100)
+            printable::line(&notation, 100)
         )),
     }
 }
@@ -319,7 +320,7 @@ fn source_name(what: &str, name: String) -> Result<String, String> {
     if name.is_empty() || name.len() > SOURCE_NAME_BYTES || name.chars().any(char::is_control) {
         return Err(format!(
             "{what} is called `{}`, which is not a name",
-            printable(&name, NAME_BYTES)
+            printable::line(&name, NAME_BYTES)
         ));
     }
     Ok(name)

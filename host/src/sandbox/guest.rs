@@ -11,7 +11,8 @@ use super::binding::{self, Level, types, wit};
 use super::engine::{TICK, Ticker};
 use super::error::{Breach, Identity, Phase, SandboxError};
 use super::limits::Limits;
-use super::text::{is_kebab, printable};
+use super::text::is_kebab;
+use crate::printable;
 
 /// Core instances of a component: the module, and what a toolchain puts around it.
 const MOST_INSTANCES: usize = 64;
@@ -57,7 +58,7 @@ impl Guest {
         self.lines_left = self.lines_left.saturating_sub(1);
         self.line_bytes_left = self.line_bytes_left.saturating_sub(message.len());
         let module = &self.identity;
-        let line = printable(message, LINE_BYTES);
+        let line = printable::line(message, LINE_BYTES);
         match level {
             Level::Debug => tracing::debug!(%module, line, "module says"),
             Level::Info => tracing::info!(%module, line, "module says"),
@@ -308,7 +309,7 @@ impl Watch {
                 limit: self.limits.step_bytes as u64,
             };
         }
-        Breach::Contract(printable(words, MESSAGE_BYTES))
+        Breach::Contract(printable::line(words, MESSAGE_BYTES))
     }
 }
 
@@ -338,6 +339,6 @@ fn gave_up(guest: &Guest, phase: Phase, failure: &types::Failure) -> SandboxErro
         module: guest.identity.clone(),
         phase,
         code,
-        message: printable(&failure.message, MESSAGE_BYTES),
+        message: printable::line(&failure.message, MESSAGE_BYTES),
     }
 }

@@ -8,7 +8,7 @@ use wasmparser::{ComponentInstance, Encoding, Parser, Payload};
 
 use super::error::Refusal;
 use super::limits::Limits;
-use super::text::printable;
+use crate::printable;
 
 /// What WebAssembly begins with.
 const MARK: &[u8] = b"\0asm";
@@ -57,7 +57,7 @@ struct Outline {
 impl Outline {
     fn read(component: &[u8]) -> Result<Self, Refusal> {
         let invalid = |e: wasmparser::BinaryReaderError| {
-            Refusal::Invalid(printable(&e.to_string(), QUOTED_BYTES))
+            Refusal::Invalid(printable::line(&e.to_string(), QUOTED_BYTES))
         };
         if !component.starts_with(MARK) {
             return Err(Refusal::Invalid(
@@ -110,7 +110,7 @@ impl Outline {
             None => Err(Refusal::NoTransform),
             Some(version) if is_spoken(version) => Ok(()),
             Some(version) => Err(Refusal::Contract {
-                found: printable(version, QUOTED_BYTES),
+                found: printable::line(version, QUOTED_BYTES),
             }),
         }
     }
@@ -124,7 +124,7 @@ fn granted(name: &str) -> Result<(), Refusal> {
         .find_map(|interface| name.strip_prefix(interface));
     match version {
         Some(version) if is_spoken(version) => Ok(()),
-        _ => Err(Refusal::Import(printable(name, QUOTED_BYTES))),
+        _ => Err(Refusal::Import(printable::line(name, QUOTED_BYTES))),
     }
 }
 

@@ -12,7 +12,8 @@ use super::guest::{CODE_BYTES, Instance, Usage};
 use super::keys::Keys;
 use super::module::Module;
 use super::order::Order;
-use super::text::{is_kebab, printable};
+use super::text::is_kebab;
+use crate::printable;
 
 /// How much of the message of a reject is kept.
 const MESSAGE_BYTES: usize = 1024;
@@ -404,14 +405,14 @@ impl Session {
         if !is_kebab(&reject.code, CODE_BYTES) {
             return Err(format!(
                 "has the code `{}`, which is not made of lower-case letters, digits and hyphens",
-                printable(&reject.code, CODE_BYTES)
+                printable::line(&reject.code, CODE_BYTES)
             ));
         }
         Ok(Reject {
             input: number,
             row: place,
             code: reject.code,
-            message: printable(&reject.message, MESSAGE_BYTES),
+            message: printable::line(&reject.message, MESSAGE_BYTES),
         })
     }
 }

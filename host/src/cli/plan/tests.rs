@@ -61,6 +61,14 @@ fn sources() -> Vec<PlannedTable> {
     vec![
         table("as_it_was", Some(Window::Snapshot { xmin: 745 })),
         PlannedTable {
+            changed: Some("new table".into()),
+            schema: Some(PlannedSchema {
+                changes: vec![SchemaChange::TableAdded],
+                ..schema(OnSchemaChange::Evolve, SchemaAction::Land)
+            }),
+            ..table("comes_first", Some(Window::First))
+        },
+        PlannedTable {
             as_text: vec![as_text],
             changed: Some("column badge (int4range) added, column price widened".into()),
             schema: Some(PlannedSchema {
