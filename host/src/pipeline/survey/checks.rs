@@ -1,0 +1,133 @@
+//! Whether everything is in place.
+
+use std::sync::Arc;
+
+use crate::config::{Cursor, SourcePlan};
+use crate::pipeline::extract::taken;
+use crate::pipeline::modules::Made;
+use crate::pipeline::report::{Check, TableFailure};
+use crate::run::{RunId, Stage};
+use crate::source::Discovered;
+use crate::zone::Zone;
+
+/// Whether a zone can be written and read.
+pub(in crate::pipeline) async fn zone(name: &str, zone: &Arc<dyn Zone>, run: &RunId) -> Check {
+    let key = format!("_doctor/{run}");
+    let probe = async {
+        zone.create(&key, bytes::Bytes::from_static(b"probe"))
+            .await?;
+        let read = zone.read(&key).await;
+        zone.delete(&key).await?;
+        read
+    };
+    let name = format!("{name} zone");
+    match probe.await {
+        Ok(_) => passed(name, format!("{} can be written and read", zone.url())),
+        Err(error) => failed(name, &error.into()),
+    }
+}
+
+/// Whether a source answers, and how changes are found in each of its tables.
+pub(in crate::pipeline) async fn source_checks(name: &str, plan: &SourcePlan) -> Vec<Check> {
+    let name = format!("source {name}");
+    let discovered = async {
+        let source = crate::source::open(plan.url.expose()?, &plan.options)?;
+        let target = source.target().to_owned();
+        let snapshot = source.snapshot().await?;
+        Ok((target, taken(plan, snapshot.tables().await?)))
+    };
+    match discovered.await {
+        Err(error) => vec![failed(name, &error)],
+        Ok((target, tables)) => {
+            let mut checks = vec![passed(
+                name.clone(),
+                format!("{target} answers and gives {} tables", tables.len()),
+            )];
+            checks.extend(tables.iter().filter_map(|found| method(&name, plan, found)));
+            checks
+        }
+    }
+}
+
+/// How changes of one table are found, where that is not what one would expect.
+fn method(name: &str, plan: &SourcePlan, found: &Discovered) -> Option<Check> {
+    let name = format!("{name}: {}", found.table.name);
+    let Cursor::Column { name: column, .. } = plan.cursor_of(found.table.name.as_str()) else {
+        let reason = found.changes.as_ref().err()?;
+        let detail = format!("every run compares the whole table, because {reason}");
+        return Some(passed(name, detail));
+    };
+    match found.cursor_candidates.iter().find(|c| c.column == *column) {
+        Some(candidate) if candidate.indexed => None,
+        Some(_) => Some(passed(
+            name,
+            format!(
+                "no index begins with {column}, so that every run reads the whole table to find what is new"
+            ),
+        )),
+        None => Some(Check {
+            name,
+            ok: false,
+            detail: format!("{column} is no column that can tell what is new"),
+            hint: Some(match found.cursor_candidates.first() {
+                Some(other) => format!(
+                    "use `cursor = \"{}\"` or `cursor = \"snapshot\"`",
+                    other.column
+                ),
+                None => "use `cursor = \"snapshot\"`".to_owned(),
+            }),
+        }),
+    }
+}
+
+/// Whether the warehouse answers.
+pub(in crate::pipeline) async fn warehouse(warehouse: &dyn crate::warehouse::Warehouse) -> Check {
+    let name = "warehouse".to_owned();
+    match warehouse.ledger().await {
+        Ok(ledger) => passed(
+            name,
+            format!(
+                "{} answers and has {} loaded tables",
+                warehouse.target(),
+                ledger.through.len()
+            ),
+        ),
+        Err(error) => failed(name, &error.into()),
+    }
+}
+
+/// Whether the modules of the project can be loaded.
+pub(in crate::pipeline) fn module_checks(made: &[Made], failures: &[TableFailure]) -> Vec<Check> {
+    let loaded = made.iter().map(|made| {
+        passed(
+            format!("module of {}", made.table),
+            format!("{} is compiled", made.module.reference()),
+        )
+    });
+    let broken = failures.iter().map(|failure| Check {
+        name: format!("module of {}", failure.table),
+        ok: false,
+        detail: failure.message.clone(),
+        hint: failure.hint.clone(),
+    });
+    loaded.chain(broken).collect()
+}
+
+fn passed(name: String, detail: String) -> Check {
+    Check {
+        name,
+        ok: true,
+        detail,
+        hint: None,
+    }
+}
+
+pub(in crate::pipeline) fn failed(name: String, error: &crate::Error) -> Check {
+    let failure = TableFailure::new(&name, Stage::Extract, error);
+    Check {
+        name,
+        ok: false,
+        detail: failure.message,
+        hint: failure.hint,
+    }
+}

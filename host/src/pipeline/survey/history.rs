@@ -1,0 +1,112 @@
+//! What there is: past runs, and modules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::manifest::{LandingManifest, ManifestLog, ProcessedManifest, rows_of};
+use crate::pipeline::report::{
+    LandedSummary, LandingSummary, ModuleListing, RunSummary, TransformSummary,
+};
+use crate::registry::Registry;
+use crate::run::RunId;
+use crate::zone::Zone;
+
+/// Past runs put together from the manifests, the newest first.
+///
+/// # Errors
+/// `Data` when a manifest is damaged, `Unavailable`.
+pub(in crate::pipeline) async fn runs(
+    sources: impl Iterator<Item = &String>,
+    landed: &Arc<dyn Zone>,
+    processed: &Arc<dyn Zone>,
+) -> Result<Vec<RunSummary>> {
+    let mut runs: BTreeMap<RunId, RunSummary> = BTreeMap::new();
+    for source in sources {
+        let log = ManifestLog::<LandingManifest>::new(landed.clone(), source);
+        let newest = log.newest().await?.map_or(0, |m| m.sequence);
+        for sequence in 1..=newest {
+            let manifest = log.read(sequence).await?;
+            let run = summary(&mut runs, &manifest.run);
+            run.landings.push(landing_summary(manifest));
+        }
+    }
+    let log = ManifestLog::<ProcessedManifest>::new(processed.clone(), "");
+    let newest = log.newest().await?.map_or(0, |m| m.sequence);
+    for sequence in 1..=newest {
+        let manifest = log.read(sequence).await?;
+        let landing = manifest.landing;
+        let run = summary(&mut runs, &manifest.run);
+        run.transforms.extend(
+            manifest
+                .tables
+                .into_iter()
+                .map(|(table, made)| TransformSummary {
+                    table,
+                    landing,
+                    rows_in: made.rows_in,
+                    rows_out: rows_of(&made.rows),
+                    rows_rejected: rows_of(&made.rejects),
+                    module: made.module,
+                }),
+        );
+    }
+    Ok(runs.into_values().rev().collect())
+}
+
+fn summary<'a>(runs: &'a mut BTreeMap<RunId, RunSummary>, run: &RunId) -> &'a mut RunSummary {
+    runs.entry(run.clone()).or_insert_with(|| RunSummary {
+        run: run.clone(),
+        landings: Vec::new(),
+        transforms: Vec::new(),
+    })
+}
+
+fn landing_summary(manifest: LandingManifest) -> LandingSummary {
+    let tables = manifest
+        .tables
+        .into_iter()
+        .filter_map(|(name, table)| {
+            Some(LandedSummary {
+                table: name.as_str().to_owned(),
+                window: table.window.clone()?,
+                rows_changed: table.changed_rows(),
+                rows_deleted: table.deleted_rows(),
+            })
+        })
+        .collect();
+    LandingSummary {
+        source: manifest.source,
+        landing: manifest.sequence,
+        logical_time: manifest.logical_time,
+        tables,
+    }
+}
+
+/// The modules in the registry, by name and version.
+///
+/// # Errors
+/// `Data` when a record is damaged, `Unavailable`.
+pub(in crate::pipeline) async fn modules(registry: &Registry) -> Result<Vec<ModuleListing>> {
+    let history = registry.history().await?;
+    let mut modules = Vec::new();
+    for name in registry.names().await? {
+        let active = history
+            .iter()
+            .rev()
+            .find(|promotion| promotion.name == name);
+        for version in registry.versions(&name).await? {
+            let stored = registry.read(&name, &version.to_string()).await?;
+            let module = stored.module();
+            let promotion = history.iter().rev().find(|p| p.module() == module);
+            modules.push(ModuleListing {
+                active: active.is_some_and(|active| active.module() == module),
+                promoted: promotion.map(|p| p.when),
+                by: promotion.map(|p| p.who.clone()),
+                bytes: stored.component.len() as u64,
+                module,
+            });
+        }
+    }
+    Ok(modules)
+}
