@@ -14,7 +14,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{ConnectError, Roots};
+use super::ConnectError;
+use super::url::Roots;
 
 /// The TLS side of a connection that trusts `roots`, and the host's name too when `check_name`.
 pub(super) async fn connector(
