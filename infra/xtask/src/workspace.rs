@@ -116,33 +116,9 @@ impl Package {
 }
 
 /// The cargo that runs this chore, in an environment like the one it was called from.
-///
-/// What cargo says of xtask itself is taken out: build scripts look at some of it (ring's at
-/// `CARGO_MANIFEST_DIR`), and everything above them would be compiled again whenever `cargo x` and plain
-/// cargo take turns.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(tells_of_xtask) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
-
-/// Whether a variable is what cargo tells the package that it runs.
-fn tells_of_xtask(name: &str) -> bool {
-    ["CARGO_MANIFEST_", "CARGO_PKG_"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-        || [
-            "CARGO_BIN_NAME",
-            "CARGO_CRATE_NAME",
-            "CARGO_PRIMARY_PACKAGE",
-            "OUT_DIR",
-        ]
-        .contains(&name)
+    tidemill_component::cargo(&program)
 }
 
 /// Runs a program, with its output for whoever called.
