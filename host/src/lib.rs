@@ -11,8 +11,10 @@
 //! [`digest`], [`connection`] and [`error`] are plain data for all.
 //!
 //! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
-//! writes batches for people and programs, [`builtin`] holds the modules that come with the program.
+//! writes batches for people and programs, [`builtin`] holds the modules that come with the program, [`authoring`]
+//! makes new ones.
 
+pub mod authoring;
 pub mod builtin;
 pub mod cli;
 pub mod config;

@@ -18,6 +18,7 @@ mod landing;
 mod load;
 mod modules;
 mod preview;
+pub mod publish;
 pub mod report;
 mod rows;
 mod schema;
@@ -40,7 +41,7 @@ use crate::config::{LimitsPlan, Plan};
 use crate::contract::ModuleRef;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
-use crate::registry::{Promoter, Registry};
+use crate::registry::{Promoter, Registry, Stored};
 use crate::run::{RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
@@ -398,6 +399,15 @@ impl Pipeline {
             }
         }
         Ok(promoted)
+    }
+
+    /// The module that is meant by `dim-staff@1`, its digest verified.
+    ///
+    /// # Errors
+    /// `Config` when there is none, `Data` when its bytes are damaged.
+    pub async fn module(&self, wanted: &str) -> Result<Stored> {
+        let module = self.registry.resolve(wanted).await?;
+        Ok(self.registry.fetch(&module).await?)
     }
 
     /// The modules in the modules zone, by name and version.

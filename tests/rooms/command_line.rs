@@ -1,6 +1,7 @@
 //! The program as a shell sees it: exit codes, stdout and stderr of uses that reach no server.
 
 mod failures;
+mod modules;
 mod signals;
 
 use std::path::Path;
@@ -61,6 +62,8 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "sweep",
         "serve",
         "module list",
+        "module promote dim-staff@1.0.0 --why test",
+        "module rollback dim-staff --why test",
     ] {
         let (code, told) = failing(folder.path(), verb);
         assert_eq!(

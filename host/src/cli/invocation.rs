@@ -13,6 +13,7 @@ use super::text::Paint;
 use crate::config::{self, Assignment, Environment, Plan};
 use crate::pipeline::Pipeline;
 use crate::run::RunId;
+use crate::sandbox::Compiler;
 use crate::telemetry::{self, LogFormat, Loudness};
 
 /// Whom the answer is for.
@@ -144,6 +145,23 @@ impl Invocation {
     /// The folder the program was called in.
     pub(super) fn folder(&self) -> &std::path::Path {
         &self.folder
+    }
+
+    /// Whether nothing but errors is said.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
+    /// Who compiles modules: a process of this program.
+    pub(super) fn compiler(&self) -> Compiler {
+        let program = self.environment.program();
+        program.map_or(Compiler::InProcess, |program| Compiler::Program(program.into()))
+    }
+
+    /// The private folder of compiled modules where no project names one.
+    pub(super) fn cache_folder(&self) -> PathBuf {
+        let own = self.environment.cache_folder();
+        own.unwrap_or_else(|| self.folder.join(".tidemill").join("cache"))
     }
 
     /// The environment variables.

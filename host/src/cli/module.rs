@@ -1,81 +1,55 @@
-//! `module`: what is in the registry.
+//! `module`: builds modules, looks into them, and looks after those of the project.
 
-use clap::{Args, Subcommand};
+mod build;
+mod inspect;
+mod list;
+mod promote;
+mod push;
+
+use std::path::Path;
+
+use clap::Subcommand;
 
 use super::answer::Answer;
 use super::invocation::Invocation;
-use super::text::{self, Columns, Paint};
-use crate::pipeline::report::ModuleListing;
+use crate::authoring::AuthoringError;
 
 /// Look after the modules of the project.
 #[derive(Debug, Subcommand)]
 pub(super) enum Module {
-    List(List),
+    Build(build::Build),
+    Inspect(inspect::Inspect),
+    Push(push::Push),
+    List(list::List),
+    Promote(promote::Promote),
+    Rollback(promote::Rollback),
 }
-
-/// List the modules of the project, their versions and digests, and which are active.
-///
-/// Example: tidemill module list
-#[derive(Debug, Args)]
-pub(super) struct List {}
 
 impl Module {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
         match self {
-            Self::List(List {}) => {
-                let modules = call.pipeline().await?.modules().await?;
-                Ok(Answer::new(told(&modules, call.paint()), &modules))
-            }
+            Self::Build(verb) => verb.answer(call).await,
+            Self::Inspect(verb) => verb.answer(call).await,
+            Self::Push(verb) => verb.answer(call).await,
+            Self::List(verb) => verb.answer(call).await,
+            Self::Promote(verb) => verb.answer(call).await,
+            Self::Rollback(verb) => verb.answer(call).await,
         }
     }
 }
 
-fn told(modules: &[ModuleListing], paint: Paint) -> String {
-    if modules.is_empty() {
-        return "no modules yet: `tidemill init --example totesys` brings eleven\n".into();
-    }
-    let mut columns = Columns::new(&[
-        "module", "version", "digest", ">size", "active", "promoted", "by",
-    ]);
-    for listing in modules {
-        columns.row([
-            listing.module.name.clone(),
-            listing.module.version.clone(),
-            listing.module.digest.short(),
-            text::size(listing.bytes),
-            match listing.active {
-                true => "yes".into(),
-                false => "no".into(),
-            },
-            listing.promoted.map_or("never".into(), text::time),
-            listing.by.clone().unwrap_or_default(),
-        ]);
-    }
-    columns.render(paint)
+/// The bytes of a file that was named.
+fn read(file: &Path) -> Result<Vec<u8>, AuthoringError> {
+    std::fs::read(file).map_err(|cause| AuthoringError::Read {
+        file: file.to_owned(),
+        cause,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-
-    use super::*;
-    use crate::contract::ModuleRef;
-    use crate::digest::Digest;
-
-    #[test]
-    fn modules_stand_below_each_other() {
-        let listing = |version: &str, promoted| ModuleListing {
-            module: ModuleRef {
-                name: "dim-staff".into(),
-                version: version.into(),
-                digest: Digest::of(version),
-            },
-            active: promoted,
-            promoted: promoted.then_some(DateTime::UNIX_EPOCH),
-            by: promoted.then(|| "ada".into()),
-            bytes: 1_310_720,
-        };
-        let modules = [listing("1.0.0", true), listing("1.1.0", false)];
-        insta::assert_snapshot!(told(&modules, Paint::new(false)));
+/// The parameters of a module; none where no file is named.
+fn parameters(call: &Invocation, file: Option<&Path>) -> Result<Vec<u8>, AuthoringError> {
+    match file {
+        Some(file) => read(&call.folder().join(file)),
+        None => Ok(Vec::new()),
     }
 }

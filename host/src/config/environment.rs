@@ -52,7 +52,7 @@ impl Environment {
     }
 
     /// The program, where this is one of its processes.
-    pub(super) fn program(&self) -> Option<&Path> {
+    pub fn program(&self) -> Option<&Path> {
         self.program.as_deref()
     }
 
@@ -98,7 +98,7 @@ impl Environment {
     }
 
     /// The folder for what can be made again: `$XDG_CACHE_HOME/tidemill` or `~/.cache/tidemill`.
-    pub(super) fn cache_folder(&self) -> Option<PathBuf> {
+    pub fn cache_folder(&self) -> Option<PathBuf> {
         let absolute = |name| {
             self.get(name)
                 .map(PathBuf::from)

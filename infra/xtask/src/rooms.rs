@@ -43,6 +43,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
+    // It describes a module as the registry does, in the sandbox.
+    ("authoring", &["sandbox", "registry"]),
     // Its story runs the straight line.
     ("demo", &["pipeline"]),
     ("export", &[]),
@@ -57,6 +59,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "manifest",
             "registry",
             "pipeline",
+            "authoring",
             "demo",
             "export",
             "telemetry",

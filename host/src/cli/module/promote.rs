@@ -1,0 +1,76 @@
+//! `module promote` and `module rollback`: which version is active.
+
+use clap::Args;
+
+use crate::cli::answer::Answer;
+use crate::cli::invocation::Invocation;
+use crate::pipeline::publish::PromotionReport;
+use crate::registry::Promoter;
+
+/// Make a version the active one of its module.
+///
+/// Runs that begin from now on use it, where the project file does not ask for another. It is
+/// loaded first: a module that cannot be loaded never becomes active.
+///
+/// Example: tidemill module promote dim-staff@1.1.0 --why "locations are trimmed"
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Promote {
+    /// The module and its exact version.
+    #[arg(value_name = "NAME@VERSION")]
+    module: String,
+    /// Why, for whoever reads the log of promotions.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+}
+
+/// Make the version active again that was active before.
+///
+/// Once more goes back once more. The log of promotions keeps what was rolled back, and why.
+///
+/// Example: tidemill module rollback dim-staff --why "locations are lost"
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rollback {
+    /// The module.
+    name: String,
+    /// Why, for whoever reads the log of promotions.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+}
+
+impl Promote {
+    pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
+        let promoter = promoter(call, self.why);
+        let pipeline = call.pipeline().await?;
+        let report = pipeline.promote(&self.module, &promoter).await?;
+        Ok(Answer::new(told(&report), &report))
+    }
+}
+
+impl Rollback {
+    pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
+        let promoter = promoter(call, self.why);
+        let pipeline = call.pipeline().await?;
+        let report = pipeline.roll_back(&self.name, &promoter).await?;
+        Ok(Answer::new(told(&report), &report))
+    }
+}
+
+/// Who calls, as the system says.
+fn promoter(call: &Invocation, why: String) -> Promoter {
+    let variable = |name| call.environment().get(name);
+    let who = variable("USER").or_else(|| variable("LOGNAME"));
+    Promoter {
+        who: who.unwrap_or("unknown").to_owned(),
+        when: call.clock()(),
+        why,
+    }
+}
+
+fn told(report: &PromotionReport) -> String {
+    let module = &report.module;
+    match (report.changed, &report.previous) {
+        (false, _) => format!("{module} is active already\n"),
+        (true, Some(previous)) => format!("{module} is active, {previous} was before\n"),
+        (true, None) => format!("{module} is active, none was before\n"),
+    }
+}
