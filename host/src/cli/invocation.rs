@@ -155,7 +155,9 @@ impl Invocation {
     /// Who compiles modules: a process of this program.
     pub(super) fn compiler(&self) -> Compiler {
         let program = self.environment.program();
-        program.map_or(Compiler::InProcess, |program| Compiler::Program(program.into()))
+        program.map_or(Compiler::InProcess, |program| {
+            Compiler::Program(program.into())
+        })
     }
 
     /// The private folder of compiled modules where no project names one.
