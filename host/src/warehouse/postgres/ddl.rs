@@ -35,11 +35,13 @@ fn create(target: &Target) -> Vec<String> {
             format!("{} {sql_type}{null}", ident(name))
         }));
     }
-    parts.extend(
-        PROVENANCE
-            .iter()
-            .map(|(name, sql_type)| format!("{} {sql_type} NOT NULL", ident(name))),
-    );
+    if !target.is_filled_as_made() {
+        parts.extend(
+            PROVENANCE
+                .iter()
+                .map(|(name, sql_type)| format!("{} {sql_type} NOT NULL", ident(name))),
+        );
+    }
     vec![format!("CREATE TABLE {table} ({})", parts.join(", "))]
 }
 
@@ -61,17 +63,27 @@ pub(super) fn seal(target: &Target) -> Vec<String> {
     statements
 }
 
-/// Gives the provenance columns of a table the `values` as defaults, in the order of its columns: literals that
-/// the server quoted. Without values it takes the defaults away.
-pub(super) fn defaults(target: &Target, values: Option<&[String]>) -> String {
-    let changes = target.provenance.iter().enumerate().map(|(i, name)| {
-        let change = match values.and_then(|values| values.get(i)) {
-            Some(value) => format!("SET DEFAULT {value}"),
-            None => "DROP DEFAULT".to_owned(),
-        };
-        format!("ALTER COLUMN {} {change}", ident(name))
+/// Adds the provenance columns to a table that was filled without them, with `values` for every row that is there
+/// and none for later ones: literals that the server quoted.
+///
+/// The server keeps such a value once, in its catalog, for all rows that were there before the column, until it
+/// rewrites them. The six columns would be 150 bytes of every row: of a fact more than the row itself.
+pub(super) fn provenance(target: &Target, values: &[String]) -> Vec<String> {
+    let table = target.sql_name();
+    let columns = PROVENANCE.iter().zip(values);
+    let added = columns.map(|((name, sql_type), value)| {
+        format!(
+            "ADD COLUMN {} {sql_type} NOT NULL DEFAULT {value}",
+            ident(name)
+        )
     });
-    format!("ALTER TABLE {} {}", target.sql_name(), join(changes, ", "))
+    let dropped = PROVENANCE
+        .iter()
+        .map(|(name, _)| format!("ALTER COLUMN {} DROP DEFAULT", ident(name)));
+    vec![
+        format!("ALTER TABLE {table} {}", join(added, ", ")),
+        format!("ALTER TABLE {table} {}", join(dropped, ", ")),
+    ]
 }
 
 /// The indexes that find the rows of a key. PostgreSQL names them.

@@ -10,7 +10,7 @@ use super::staging::{Origin, Server, Stage};
 use super::target::{Draft, Standing, Target};
 use super::{catalog, ddl, failure, views};
 use crate::connection::postgres::reason;
-use crate::contract::{LoadMode, ModuleRef};
+use crate::contract::ModuleRef;
 use crate::run::RunId;
 use crate::warehouse::{BatchStream, Load, TableLoad, TableLoaded, WarehouseError};
 
@@ -221,8 +221,7 @@ impl Loading<'_> {
             logical_time: landing.logical_time,
         };
         let server = self.server;
-        // The versions of an `scd2` table get their validity when they are applied.
-        let is_new = target.standing == Standing::Absent && target.mode != LoadMode::Scd2;
+        let is_new = target.is_filled_as_made();
         let (stage, rows) = if is_new {
             let stage = Stage::of_origin(server, number, &target, &origin).await?;
             (stage, Some(load.rows))

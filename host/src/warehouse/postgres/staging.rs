@@ -91,7 +91,8 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Copies rows into a table that was made for them and is empty; how many they were.
+    /// Copies rows into a table that was made for them and is empty, and says where they come from; how many they
+    /// were.
     pub(super) async fn fill_new(
         &self,
         server: Server<'_>,
@@ -99,13 +100,7 @@ impl Stage {
         rows: BatchStream,
     ) -> Result<u64, WarehouseError> {
         let failed = |error| server.failed(target, error);
-        let provenance = server
-            .quoted(&self.origin, &target.provenance)
-            .await
-            .map_err(failed)?;
         let client = server.client;
-        let defaults = ddl::defaults(target, Some(&provenance));
-        client.batch_execute(&defaults).await.map_err(failed)?;
         let names = target.columns.iter().map(|column| ident(&column.name));
         let copy = format!(
             "COPY {} ({}) FROM STDIN (FORMAT binary)",
@@ -118,8 +113,10 @@ impl Stage {
             .map(|column| (column.index, column))
             .collect();
         let count = server.send(target, &copy, &columns, rows).await?;
-        let none = ddl::defaults(target, None);
-        client.batch_execute(&none).await.map_err(failed)?;
+        let origin = server.quoted(&self.origin, &target.provenance).await;
+        for statement in ddl::provenance(target, &origin.map_err(failed)?) {
+            client.batch_execute(&statement).await.map_err(failed)?;
+        }
         Ok(count)
     }
 }

@@ -94,6 +94,12 @@ impl Target {
         qualified(&self.schema, &self.table)
     }
 
+    /// Whether the load makes the table and copies its rows into it as they are. The versions of an `scd2` table
+    /// get their validity when they are applied.
+    pub(super) fn is_filled_as_made(&self) -> bool {
+        self.standing == Standing::Absent && self.mode != LoadMode::Scd2
+    }
+
     /// The key columns, in key order.
     pub(super) fn key_columns(&self) -> impl Iterator<Item = &LoadColumn> {
         self.key.iter().filter_map(|i| self.columns.get(*i))
