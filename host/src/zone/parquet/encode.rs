@@ -1,8 +1,9 @@
 //! Encoding: batches into the bytes of one Parquet file, the columns on several threads.
 //!
 //! Columns do not know of each other until a row group is put together, so they are dealt out to lanes, each
-//! of which encodes and compresses its own on a thread for blocking work. While they do, the caller prepares
-//! the next batch: one batch is under way at a time. The bytes are those that one thread would write.
+//! of which encodes and compresses its own on a thread for blocking work, from its first large batch to the end of
+//! the row group. While they do, the caller prepares the next batches. The bytes are those that one thread would
+//! write.
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -14,12 +15,16 @@ use parquet::arrow::arrow_writer::{
 use parquet::errors::{ParquetError, Result};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::GROUP_ROWS;
 
 /// Lanes at most. More would wait for the one that reads and digests rows.
 const LANES: usize = 4;
+
+/// Batches that wait for a lane. A lane with costly columns may fall behind the others for a moment.
+const BATCHES_AHEAD: usize = 2;
 
 /// Cells of a batch below which it is encoded where it is: handing it over takes longer.
 const CELLS_WORTH_A_THREAD: usize = 4_096;
@@ -36,9 +41,20 @@ pub(super) struct Encoder {
 
 /// The columns of the open row group.
 enum Lanes {
+    /// They encode where they are.
     Idle(Vec<Lane>),
-    Busy(Vec<JoinHandle<Result<Lane>>>),
+    /// Each has a thread.
+    Busy(Vec<BusyLane>),
 }
+
+/// A lane on its thread, which ends with its last batch.
+struct BusyLane {
+    batches: mpsc::Sender<RecordBatch>,
+    task: JoinHandle<Result<Closed>>,
+}
+
+/// Columns of a row group that are whole, by the position of their leaf.
+type Closed = Vec<(usize, ArrowColumnChunk)>;
 
 /// Some columns of a row group.
 #[derive(Default)]
@@ -99,32 +115,42 @@ impl Encoder {
     }
 
     async fn encode(&mut self, batch: RecordBatch) -> Result<()> {
-        let lanes = match self.rows {
-            0 => self.begin_group()?,
-            _ => self.settle().await?,
-        };
-        let cells = batch.num_rows() * batch.num_columns();
-        if cells < CELLS_WORTH_A_THREAD {
-            let lanes = lanes
-                .into_iter()
-                .map(|lane| lane.write(&self.schema, &batch));
-            self.lanes = Lanes::Idle(lanes.collect::<Result<_>>()?);
-            return Ok(());
+        if self.rows == 0 {
+            self.lanes = Lanes::Idle(self.begin_group()?);
         }
-        let busy = lanes.into_iter().map(|lane| {
-            let (schema, batch) = (self.schema.clone(), batch.clone());
-            tokio::task::spawn_blocking(move || lane.write(&schema, &batch))
-        });
-        self.lanes = Lanes::Busy(busy.collect());
+        let is_small = batch.num_rows() * batch.num_columns() < CELLS_WORTH_A_THREAD;
+        if let Lanes::Idle(lanes) = &mut self.lanes {
+            if is_small {
+                let mut lanes = lanes.iter_mut();
+                return lanes.try_for_each(|lane| lane.write(&self.schema, &batch));
+            }
+            let lanes = std::mem::take(lanes).into_iter();
+            self.lanes = Lanes::Busy(lanes.map(|lane| lane.start(self.schema.clone())).collect());
+        }
+        let Lanes::Busy(lanes) = &self.lanes else {
+            return Ok(());
+        };
+        for lane in lanes {
+            if lane.batches.send(batch.clone()).await.is_err() {
+                // A lane that ended early says why.
+                return Err(self.end_lanes().await.err().unwrap_or_else(other_columns));
+            }
+        }
         Ok(())
     }
 
-    /// Waits for the batch that is under way.
-    async fn settle(&mut self) -> Result<Vec<Lane>> {
-        match std::mem::replace(&mut self.lanes, Lanes::Idle(Vec::new())) {
-            Lanes::Idle(lanes) => Ok(lanes),
-            Lanes::Busy(tasks) => join(tasks).await,
-        }
+    /// Waits for the lanes, and takes their columns.
+    async fn end_lanes(&mut self) -> Result<Closed> {
+        let closed = match std::mem::replace(&mut self.lanes, Lanes::Idle(Vec::new())) {
+            Lanes::Idle(lanes) => lanes.into_iter().map(Lane::close).collect::<Result<_>>()?,
+            Lanes::Busy(lanes) => {
+                // The senders are gone with this: no lane waits for another batch.
+                let tasks = lanes.into_iter().map(|lane| lane.task).collect();
+                join(tasks).await?
+            }
+        };
+        let closed: Vec<Closed> = closed;
+        Ok(closed.into_iter().flatten().collect())
     }
 
     fn begin_group(&self) -> Result<Vec<Lane>> {
@@ -160,17 +186,7 @@ impl Encoder {
     }
 
     async fn close_group(&mut self) -> Result<()> {
-        let lanes = self.settle().await?;
-        let is_small = self.rows * self.schema.fields().len() < CELLS_WORTH_A_THREAD;
-        let closed: Vec<Vec<(usize, ArrowColumnChunk)>> = if is_small {
-            lanes.into_iter().map(Lane::close).collect::<Result<_>>()?
-        } else {
-            let tasks = lanes
-                .into_iter()
-                .map(|lane| tokio::task::spawn_blocking(move || lane.close()));
-            join(tasks.collect()).await?
-        };
-        let mut chunks: Vec<(usize, ArrowColumnChunk)> = closed.into_iter().flatten().collect();
+        let mut chunks = self.end_lanes().await?;
         chunks.sort_by_key(|(leaf, _)| *leaf);
         let mut group = self.file.next_row_group()?;
         for (_, chunk) in chunks {
@@ -183,7 +199,19 @@ impl Encoder {
 }
 
 impl Lane {
-    fn write(mut self, schema: &SchemaRef, batch: &RecordBatch) -> Result<Self> {
+    /// Goes on with this lane on a thread of its own.
+    fn start(mut self, schema: SchemaRef) -> BusyLane {
+        let (batches, mut waiting) = mpsc::channel::<RecordBatch>(BATCHES_AHEAD);
+        let task = tokio::task::spawn_blocking(move || {
+            while let Some(batch) = waiting.blocking_recv() {
+                self.write(&schema, &batch)?;
+            }
+            self.close()
+        });
+        BusyLane { batches, task }
+    }
+
+    fn write(&mut self, schema: &SchemaRef, batch: &RecordBatch) -> Result<()> {
         for column in &mut self.columns {
             let field = schema.fields().get(column.field);
             let (Some(field), Some(values)) = (field, batch.columns().get(column.field)) else {
@@ -191,10 +219,10 @@ impl Lane {
             };
             column.write(field, values)?;
         }
-        Ok(self)
+        Ok(())
     }
 
-    fn close(self) -> Result<Vec<(usize, ArrowColumnChunk)>> {
+    fn close(self) -> Result<Closed> {
         let mut chunks = Vec::new();
         for column in self.columns {
             for (leaf, writer) in column.leaves.into_iter().enumerate() {

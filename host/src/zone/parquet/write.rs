@@ -5,11 +5,16 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use parquet::errors::ParquetError;
+use tokio::task::{JoinError, JoinSet};
 
 use super::super::{ObjectWriter, Zone, ZoneError};
 use super::encode::Encoder;
 use super::{PART_ROWS, Settings};
 use crate::digest::Digest;
+
+/// Objects that are made durable while the next is written. It is the disk that is waited for, and an object is some
+/// 10 to 30 MB of dirty memory until it has it.
+const CLOSING: usize = 2;
 
 /// What was written into one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +38,13 @@ pub struct PartWriter {
     settings: Settings,
     part_rows: u64,
     open: Option<OpenPart>,
+    /// Objects that are full and become durable, as tasks that end with this writer.
+    closing: JoinSet<Result<Part, ZoneError>>,
+    /// Those that are, in no order.
     parts: Vec<Part>,
+    /// Objects that were begun, and rows that were written.
+    begun: usize,
+    rows: u64,
 }
 
 struct OpenPart {
@@ -53,7 +64,10 @@ impl PartWriter {
             settings: Settings::default(),
             part_rows: PART_ROWS,
             open: None,
+            closing: JoinSet::new(),
             parts: Vec::new(),
+            begun: 0,
+            rows: 0,
         }
     }
 
@@ -76,12 +90,11 @@ impl PartWriter {
 
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
-        let full: u64 = self.parts.iter().map(|part| part.rows).sum();
-        full + self.open.as_ref().map_or(0, |open| open.rows)
+        self.rows
     }
 
-    /// Appends a batch, whole into one object. It may be encoded after this returns; what fails then is told
-    /// by the next call.
+    /// Appends a batch, whole into one object. It may be encoded and made durable after this returns; what fails
+    /// then is told by a later call.
     ///
     /// # Errors
     /// `Unavailable` when the zone cannot be written; `Conflict` when an object of that key exists.
@@ -98,6 +111,7 @@ impl PartWriter {
             open.sink.write(bytes).await?;
         }
         open.rows += batch.num_rows() as u64;
+        self.rows += batch.num_rows() as u64;
         if open.rows >= self.part_rows {
             self.close(open).await?;
         } else {
@@ -106,19 +120,24 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Makes the last object durable and gives all of them, in order.
+    /// Makes every object durable and gives all of them, in order.
     ///
     /// # Errors
     /// As [`PartWriter::write`].
     pub async fn finish(mut self) -> Result<Vec<Part>, ZoneError> {
         if let Some(open) = self.open.take() {
-            self.close(open).await?;
+            self.parts.push(open.close().await?);
         }
+        while let Some(closed) = self.closing.join_next().await {
+            self.closed(closed)?;
+        }
+        self.parts.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(self.parts)
     }
 
-    async fn begin(&self, first: &RecordBatch) -> Result<OpenPart, ZoneError> {
-        let key = format!("{}-{:05}.parquet", self.prefix, self.parts.len());
+    async fn begin(&mut self, first: &RecordBatch) -> Result<OpenPart, ZoneError> {
+        let key = format!("{}-{:05}.parquet", self.prefix, self.begun);
+        self.begun += 1;
         let encoder = Encoder::new(self.schema.clone(), self.settings.properties(first))
             .map_err(|error| not_encoded(&key, error))?;
         Ok(OpenPart {
@@ -129,24 +148,50 @@ impl PartWriter {
         })
     }
 
+    /// Begins to make an object durable, when few enough are on the way.
     async fn close(&mut self, open: OpenPart) -> Result<(), ZoneError> {
-        let OpenPart {
+        while self.closing.len() >= CLOSING
+            && let Some(closed) = self.closing.join_next().await
+        {
+            self.closed(closed)?;
+        }
+        self.closing.spawn(open.close());
+        Ok(())
+    }
+
+    fn closed(
+        &mut self,
+        closed: Result<Result<Part, ZoneError>, JoinError>,
+    ) -> Result<(), ZoneError> {
+        let lost = |cause| ZoneError::Unavailable {
+            action: "create",
+            object: format!("{}-*.parquet", self.prefix),
+            cause: Box::new(cause),
+        };
+        self.parts.push(closed.map_err(lost)??);
+        Ok(())
+    }
+}
+
+impl OpenPart {
+    /// Writes what is left of the object and makes it durable.
+    async fn close(self) -> Result<Part, ZoneError> {
+        let Self {
             key,
             rows,
             encoder,
             mut sink,
-        } = open;
+        } = self;
         let rest = encoder.finish().await;
         sink.write(rest.map_err(|error| not_encoded(&key, error))?)
             .await?;
         let written = sink.finish().await?;
-        self.parts.push(Part {
+        Ok(Part {
             key,
             rows,
             bytes: written.bytes,
             sha256: written.sha256,
-        });
-        Ok(())
+        })
     }
 }
 
