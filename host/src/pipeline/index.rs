@@ -25,6 +25,7 @@ use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::stream::{Stream, StreamExt as _, TryStreamExt as _};
+pub(crate) use tidemill_codec::order::partition_of;
 
 use self::merge::{SegmentWriter, merge};
 pub(crate) use self::sorter::Sorter;
@@ -274,12 +275,6 @@ fn widened(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ZoneEr
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(schema.clone(), columns).map_err(broken)
-}
-
-/// Which of `partitions` equal ranges a key digest falls into.
-pub(crate) fn partition_of(key: &Digest128, partitions: usize) -> usize {
-    let [a, b, ..] = *key;
-    (usize::from(u16::from_be_bytes([a, b])) * partitions) >> 16
 }
 
 /// The first segment of the tail to fold, if any: as long as the tail has a fair share of the one before.

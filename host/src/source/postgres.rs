@@ -3,7 +3,7 @@
 //! ```text
 //! snapshot  one leading connection exports it, the others follow it
 //! catalog   tables, columns, keys, statistics           types    which Arrow type each is landed as
-//! read      COPY, split by ctid, over several connections  copy  its bytes into batches, without I/O
+//! read      COPY, split by ctid, over several connections; the codec makes batches of its bytes
 //! target    whether a table is still what the snapshot sees    changes  whether transaction ids tell what changed
 //! patience  how long others wait for us
 //! ```
@@ -15,7 +15,6 @@
 mod catalog;
 mod changes;
 mod clock;
-mod copy;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) mod fuzz;
 mod name;

@@ -15,9 +15,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use arrow::record_batch::RecordBatch;
+use tidemill_codec::order;
+use tokio::sync::mpsc;
 
 use super::merge::SegmentWriter;
-use super::{Digest128, Entries, broken, entry_schema, partition_of};
+use super::{Digest128, Entries, broken, entry_schema};
 use crate::error::Result;
 use crate::manifest::IndexSegment;
 use crate::pipeline::landing::LandingError;
@@ -30,6 +32,9 @@ const HELD_ROWS: usize = 1 << 17;
 
 /// Buckets of the temporary file. Of 40 million entries one holds some 30 MB.
 const BUCKETS: usize = 64;
+
+/// Sorted batches that wait to be written, some 300 kB each: while they are, the next bucket is sorted.
+const SORTED_AHEAD: usize = 8;
 
 /// Collects the entries of one landing in any order and writes them as one sorted segment.
 pub(crate) struct Sorter {
@@ -88,17 +93,34 @@ impl Sorter {
         if self.buckets.is_some() {
             self.spill()?;
         }
-        match self.buckets {
-            None => write_sorted(&self.schema, &self.held, &mut writer).await?,
-            Some(buckets) => {
-                let mut buckets = buckets.read()?;
-                for bucket in 0..BUCKETS {
-                    let entries = buckets.bucket(bucket)?;
-                    write_sorted(&self.schema, &entries, &mut writer).await?;
-                }
+        let (give, mut sorted) = mpsc::channel(SORTED_AHEAD);
+        let sorting = tokio::task::spawn_blocking(move || self.sort(&give));
+        let written = async {
+            while let Some(batch) = sorted.recv().await {
+                writer.write(&batch).await?;
+            }
+            writer.finish().await
+        };
+        let written = written.await;
+        drop(sorted);
+        sorting.await.map_err(LandingError::Lost)??;
+        written
+    }
+
+    /// Gives the entries in their order, as long as they are taken.
+    fn sort(self, give: &mpsc::Sender<RecordBatch>) -> Result<()> {
+        let Some(buckets) = self.buckets else {
+            give_sorted(&self.schema, &self.held, give)?;
+            return Ok(());
+        };
+        let mut buckets = buckets.read()?;
+        for bucket in 0..BUCKETS {
+            let entries = buckets.bucket(bucket)?;
+            if !give_sorted(&self.schema, &entries, give)? {
+                break;
             }
         }
-        writer.finish().await
+        Ok(())
     }
 
     fn spill(&mut self) -> Result<(), ZoneError> {
@@ -114,31 +136,22 @@ impl Sorter {
     }
 }
 
-/// Sorts entries and writes them.
-async fn write_sorted(
+/// Sorts entries and gives them away; false when nobody takes them any more.
+fn give_sorted(
     schema: &SchemaRef,
     entries: &[RecordBatch],
-    writer: &mut SegmentWriter,
-) -> Result<()> {
+    give: &mpsc::Sender<RecordBatch>,
+) -> Result<bool> {
     let batch = concat_batches(schema, entries).map_err(broken)?;
-    let keys = Entries::of(&batch);
-    let mut order: Vec<(Digest128, u32)> = (0..batch.num_rows())
-        .map(|row| (keys.key(row), row as u32))
-        .collect();
-    order.sort_unstable();
-    if order
-        .windows(2)
-        .any(|two| matches!(two, [(a, _), (b, _)] if a == b))
-    {
-        return Err(LandingError::DuplicateKey.into());
-    }
-    let order: Vec<u32> = order.into_iter().map(|(_, row)| row).collect();
+    let order = order::sorted(Entries::of(&batch).keys).ok_or(LandingError::DuplicateKey)?;
     for rows in order.chunks(BATCH_ROWS) {
         let rows = UInt32Array::from(rows.to_vec());
         let sorted = take_record_batch(&batch, &rows).map_err(broken)?;
-        writer.write(&sorted).await?;
+        if give.blocking_send(sorted).is_err() {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A temporary file of blocks, each of entries of one bucket.
@@ -163,13 +176,7 @@ impl Buckets {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ZoneError> {
-        let entries = Entries::of(batch);
-        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); BUCKETS];
-        for row in 0..batch.num_rows() {
-            if let Some(rows) = rows.get_mut(partition_of(&entries.key(row), BUCKETS)) {
-                rows.push(row as u32);
-            }
-        }
+        let rows = order::dealt(Entries::of(batch).keys, BUCKETS);
         for (rows, blocks) in rows.into_iter().zip(&mut self.blocks) {
             if !rows.is_empty() {
                 let taken = take_record_batch(batch, &UInt32Array::from(rows)).map_err(broken)?;

@@ -2,8 +2,7 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-
-use super::copy::CopyDecoder;
+use tidemill_codec::copy_out::CopyDecoder;
 
 /// The batches of a stream that comes in `fragments`.
 pub(crate) fn decode(schema: &SchemaRef, fragments: &[&[u8]]) -> Result<Vec<RecordBatch>, String> {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
+use tidemill_codec::copy_out::{CopyDecoder, CopyError, Form};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::{BatchStream, Selection, SourceError, SourceOptions};
 use super::catalog::{self, CatalogColumn};
-use super::copy::{CopyDecoder, CopyError};
 use super::name::quote;
 use super::session::failed;
 use super::snapshot::{Connections, Places};
@@ -83,7 +83,7 @@ pub(super) async fn open(
         target,
         seen: selected.seen,
         schema: table.schema(),
-        wires: selected.wires,
+        forms: selected.forms,
     });
     Ok(Interleaved::new(plan, statements).into_stream())
 }
@@ -94,8 +94,8 @@ struct Selected {
     list: String,
     /// Which columns of the catalog these are.
     seen: Vec<Seen>,
-    /// How the server sends each.
-    wires: Vec<Wire>,
+    /// In which form each comes.
+    forms: Vec<Form>,
 }
 
 fn selected(
@@ -105,7 +105,7 @@ fn selected(
 ) -> Result<Selected, SourceError> {
     let mut list = Vec::with_capacity(table.columns.len());
     let mut seen = Vec::with_capacity(table.columns.len());
-    let mut wires = Vec::with_capacity(table.columns.len());
+    let mut forms = Vec::with_capacity(table.columns.len());
     for wanted in &table.columns {
         let found = columns
             .iter()
@@ -121,12 +121,12 @@ fn selected(
         };
         list.push(wire.asked(&quote(&wanted.name)));
         seen.push(Seen::of(found));
-        wires.push(wire);
+        forms.push(wire.form());
     }
     Ok(Selected {
         list: list.join(", "),
         seen,
-        wires,
+        forms,
     })
 }
 
@@ -192,8 +192,8 @@ struct Plan {
     /// The columns that are read, as the snapshot sees them.
     seen: Vec<Seen>,
     schema: SchemaRef,
-    /// How the server sends each column.
-    wires: Vec<Wire>,
+    /// In which form each column comes.
+    forms: Vec<Form>,
 }
 
 /// A range that is being read.
@@ -319,7 +319,7 @@ async fn copy_with(
     let misread = |error| misread(connections.target(), &plan.schema, error);
     plan.target.lock(connections, reader, &plan.seen).await?;
     let mut bytes = std::pin::pin!(reader.copy_out(statement).await.map_err(refused)?);
-    let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema), &plan.wires).map_err(misread)?;
+    let mut decoder = CopyDecoder::new(Arc::clone(&plan.schema), &plan.forms).map_err(misread)?;
     while let Some(fragment) = bytes.try_next().await.map_err(refused)? {
         decoder.push(&fragment).map_err(misread)?;
         while let Some(batch) = decoder.next_batch() {

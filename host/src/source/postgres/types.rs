@@ -17,6 +17,7 @@
 //! on who renamed what since, and neither writes a row.
 
 use arrow::datatypes::{DataType, TimeUnit};
+use tidemill_codec::copy_out::Form;
 use tokio_postgres::types::Type;
 
 use crate::table::Fidelity;
@@ -80,6 +81,15 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    /// What the values look like when they come.
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Uuid => Form::Uuid,
+            Self::Jsonb => Form::Jsonb,
+            Self::Binary | Self::Cast | Self::Output(_) | Self::Number => Form::Plain,
+        }
+    }
+
     /// What the server is asked for, as an item of a select list; `column` is an identifier in SQL.
     pub(super) fn asked(self, column: &str) -> String {
         match self {

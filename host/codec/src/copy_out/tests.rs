@@ -375,7 +375,7 @@ fn a_uuid_and_a_jsonb_become_the_text_that_the_server_writes_for_them() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![field("u"), field("j")]));
     let uuid: Vec<u8> = (0..16).map(|n| n * 17).collect();
     let read = |uuid: &[u8], jsonb: &[u8]| {
-        let mut decoder = CopyDecoder::new(schema.clone(), &[Wire::Uuid, Wire::Jsonb])?;
+        let mut decoder = CopyDecoder::new(schema.clone(), &[Form::Uuid, Form::Jsonb])?;
         decoder.push(&stream(&[
             row(&[Some(uuid), Some(jsonb)]),
             row(&[None, None]),

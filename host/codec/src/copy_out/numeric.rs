@@ -56,6 +56,46 @@ pub(super) enum Fault {
     Value(&'static str),
 }
 
+/// The most groups whose number is sure to fit 64 bits.
+const SMALL_GROUPS: u16 = 4;
+
+/// [`decode`] into 128 bits. Almost every number is small enough for a shorter way.
+pub(super) fn decode_128(field: &[u8], scale: i8) -> Result<i128, Fault> {
+    match small(field, scale) {
+        Some(value) => Ok(value),
+        None => decode(field, scale),
+    }
+}
+
+/// A number of few groups; `None` where it has more, or something is wrong with it.
+fn small(field: &[u8], scale: i8) -> Option<i128> {
+    let (header, digits) = field.split_first_chunk::<8>()?;
+    let [n0, n1, w0, w1, s0, s1, _, _] = *header;
+    let count = u16::from_be_bytes([n0, n1]);
+    let sign = u16::from_be_bytes([s0, s1]);
+    if count > SMALL_GROUPS || digits.len() != 2 * usize::from(count) || sign & !0x4000 != 0 {
+        return None;
+    }
+    let mut value = 0_u64;
+    for group in digits.as_chunks::<2>().0 {
+        let digit = u16::from_be_bytes(*group);
+        if digit > 9_999 {
+            return None;
+        }
+        value = value * 10_000 + u64::from(digit);
+    }
+    // The power of ten of the last group, in units of the result.
+    let weight = i32::from(i16::from_be_bytes([w0, w1]));
+    let power = (weight + 1 - i32::from(count)) * GROUP + i32::from(scale);
+    let factor = 10_u64.checked_pow(power.unsigned_abs())?;
+    let value = match power < 0 {
+        false => i128::from(value) * i128::from(factor),
+        true if value.is_multiple_of(factor) => i128::from(value / factor),
+        true => return None,
+    };
+    Some(if sign == 0 { value } else { -value })
+}
+
 /// The value of `field` times ten to the power of `scale`, exactly.
 pub(super) fn decode<V: Unscaled>(field: &[u8], scale: i8) -> Result<V, Fault> {
     let (header, digits) = field.split_first_chunk::<8>().ok_or(Fault::Malformed)?;
@@ -130,4 +170,47 @@ fn power_of_ten(exponent: i32) -> Option<u16> {
     u32::try_from(exponent)
         .ok()
         .and_then(|e| 10_u16.checked_pow(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_comes_to_what_the_long_one_does() {
+        let mut short_ways = 0;
+        for digits in [
+            &[][..],
+            &[0],
+            &[1],
+            &[9_999],
+            &[12, 3_400],
+            &[10_000],
+            &[1, 0, 5_000],
+            &[9_999, 9_999, 9_999, 9_999],
+            &[1, 2, 3, 4, 5],
+        ] {
+            for weight in -6..=6_i16 {
+                for (scale, sign) in
+                    (-2..=12_i8).flat_map(|s| [(s, 0_u16), (s, 0x4000), (s, 0xC000)])
+                {
+                    let mut field = (digits.len() as u16).to_be_bytes().to_vec();
+                    field.extend(weight.to_be_bytes());
+                    field.extend(sign.to_be_bytes());
+                    field.extend([0, 0]);
+                    digits
+                        .iter()
+                        .for_each(|digit: &u16| field.extend(digit.to_be_bytes()));
+                    let long = decode::<i128>(&field, scale);
+                    assert_eq!(
+                        decode_128(&field, scale),
+                        long,
+                        "{digits:?} {weight} {scale}"
+                    );
+                    short_ways += usize::from(small(&field, scale).is_some());
+                }
+            }
+        }
+        assert!(short_ways > 500, "{short_ways}");
+    }
 }
