@@ -1,7 +1,8 @@
 //! The keys of a session: no primary key comes twice, and none is both made and retracted.
 //!
 //! Keys that are integers, the common case, are bits of a compressed bitmap: one bit each where the
-//! source counts upwards. All others are 16 bytes in a hash set, short keys as they are and longer ones
+//! source counts upwards. Where they come in their order, which is how a source hands them out and a landing keeps
+//! them, a whole stretch is compared and merged at once. All others are 16 bytes in a hash set, short keys as they are and longer ones
 //! by their digest, of which 120 bits make a false alarm impossible in practice. A Bloom filter was
 //! rejected: its false alarms would fail honest runs. Sorting on disk was rejected: the set is bounded by
 //! [`Limits::remembered_keys`](super::Limits::remembered_keys), and integers never come near it.
@@ -31,6 +32,8 @@ const SCATTERED_BYTES: u64 = CONTAINER_BYTES + 16;
 const LEAST_REVIEW_KEYS: u64 = 1_000_000;
 /// What a bitmap spends on each of its containers besides their content.
 const CONTAINER_BYTES: u64 = 64;
+/// The shortest stretch of ascending keys that is worth a bitmap of its own.
+const STRETCH_KEYS: usize = 64;
 
 /// The keys of one session.
 #[derive(Debug)]
@@ -96,10 +99,52 @@ impl Keys {
             stream,
             reason: e.to_string(),
         })?;
-        let (own, other, other_stream) = match stream {
+        match keys {
+            Encoded::Integers(keys) => {
+                let mut row = before;
+                for stretch in stretches(&keys) {
+                    if !self.note_stretch(stream, stretch) {
+                        self.note_each(stream, row, stretch.iter().copied().map(u128::from))?;
+                    }
+                    row += stretch.len() as u64;
+                }
+            }
+            Encoded::Compact(keys) => self.note_each(stream, before, keys)?,
+        }
+        self.check_room()
+    }
+
+    /// The keys of a stream, those of the other one, and what the other one is.
+    fn sides(&mut self, stream: Stream) -> (&mut Seen, &Seen, Stream) {
+        match stream {
             Stream::Rows => (&mut self.made, &self.gone, Stream::Retractions),
             Stream::Retractions => (&mut self.gone, &self.made, Stream::Rows),
+        }
+    }
+
+    /// Notes ascending keys in one go; false, and nothing is noted, when that cannot be done or one of them came
+    /// before: then each has to be looked at to find which.
+    fn note_stretch(&mut self, stream: Stream, keys: &[u64]) -> bool {
+        if keys.len() < STRETCH_KEYS {
+            return false;
+        }
+        let (own, other, _) = self.sides(stream);
+        if !matches!(own, Seen::Bits { .. }) {
+            return false;
+        }
+        let Some(bitmap) = bitmap_of(keys) else {
+            return false;
         };
+        other.is_disjoint(&bitmap) && own.merge(bitmap, keys.len() as u64)
+    }
+
+    fn note_each(
+        &mut self,
+        stream: Stream,
+        before: u64,
+        keys: impl IntoIterator<Item = u128>,
+    ) -> Result<(), Breach> {
+        let (own, other, other_stream) = self.sides(stream);
         for (row, key) in (before..).zip(keys) {
             let before = if other.contains(key) {
                 other_stream
@@ -115,6 +160,10 @@ impl Keys {
                 before,
             });
         }
+        Ok(())
+    }
+
+    fn check_room(&mut self) -> Result<(), Breach> {
         let ceiling = self.ceiling as u64;
         let room = ceiling.saturating_mul(HASHED_BYTES);
         let keys = self.made.hashed() + self.gone.hashed();
@@ -127,7 +176,7 @@ impl Keys {
         Ok(())
     }
 
-    fn keys(&self, batch: &RecordBatch) -> Result<Vec<u128>, ArrowError> {
+    fn keys(&self, batch: &RecordBatch) -> Result<Encoded, ArrowError> {
         let columns: Vec<ArrayRef> = self
             .columns
             .iter()
@@ -138,14 +187,38 @@ impl Keys {
             })
             .collect::<Result<_, _>>()?;
         match (&self.converter, columns.as_slice()) {
-            (None, [column]) => Ok(integers(column)),
+            (None, [column]) => Ok(Encoded::Integers(integers(column))),
             (Some(converter), columns) => {
                 let rows = converter.convert_columns(columns)?;
-                Ok(rows.iter().map(|row| compact(row.as_ref())).collect())
+                let keys = rows.iter().map(|row| compact(row.as_ref()));
+                Ok(Encoded::Compact(keys.collect()))
             }
-            (None, _) => Ok(Vec::new()),
+            (None, _) => Ok(Encoded::Integers(Vec::new())),
         }
     }
+}
+
+/// The keys of a batch, row by row.
+enum Encoded {
+    Integers(Vec<u64>),
+    Compact(Vec<u128>),
+}
+
+/// The longest stretches of strictly ascending keys, one after the other.
+fn stretches(keys: &[u64]) -> impl Iterator<Item = &[u64]> {
+    keys.chunk_by(|one, next| one < next)
+}
+
+/// Ascending keys as a bitmap; `None` if they do not ascend.
+fn bitmap_of(keys: &[u64]) -> Option<RoaringTreemap> {
+    let (first, last) = (*keys.first()?, *keys.last()?);
+    // Ascending and as many as lie between the ends: none is left out.
+    if last.checked_sub(first)? == keys.len() as u64 - 1 {
+        let mut bitmap = RoaringTreemap::new();
+        bitmap.insert_range(first..=last);
+        return Some(bitmap);
+    }
+    RoaringTreemap::from_sorted_iter(keys.iter().copied()).ok()
 }
 
 /// A row's encoded key in 16 bytes: itself when it has at most 15, or else its digest. The last byte
@@ -167,14 +240,14 @@ fn is_integer(data_type: &DataType) -> bool {
 }
 
 /// The values of an integer column as bits. Two's complement keeps neighbours together.
-fn integers(column: &ArrayRef) -> Vec<u128> {
+fn integers(column: &ArrayRef) -> Vec<u64> {
     macro_rules! widen {
         ($type:ty, $as:ty) => {
             column
                 .as_primitive::<$type>()
                 .values()
                 .iter()
-                .map(|value| u128::from(*value as $as))
+                .map(|value| u64::from(*value as $as))
                 .collect()
         };
     }
@@ -230,22 +303,58 @@ impl Seen {
     fn insert(&mut self, key: u128) -> bool {
         match self {
             Self::Hashed(keys) => keys.insert(key),
-            Self::Bits {
-                keys,
-                count,
-                review_at,
-                ..
-            } => {
+            Self::Bits { keys, count, .. } => {
                 let is_new = u64::try_from(key).is_ok_and(|key| keys.insert(key));
                 *count += u64::from(is_new);
-                if *count >= *review_at {
-                    *review_at = review_at.saturating_mul(2);
-                    if bitmap_bytes(keys) > *count * HASHED_BYTES {
-                        *self = Self::Hashed(keys.iter().map(u128::from).collect());
-                    }
-                }
+                self.review();
                 is_new
             }
+        }
+    }
+
+    fn is_disjoint(&self, others: &RoaringTreemap) -> bool {
+        match self {
+            Self::Bits { keys, .. } => keys.is_empty() || keys.is_disjoint(others),
+            Self::Hashed(keys) => {
+                keys.is_empty() || others.iter().all(|key| !keys.contains(&key.into()))
+            }
+        }
+    }
+
+    /// Adds as many keys as `others` has; false, and nothing is added, when one was there or these keys are not
+    /// held as bits.
+    fn merge(&mut self, others: RoaringTreemap, added: u64) -> bool {
+        let Self::Bits { keys, count, .. } = self else {
+            return false;
+        };
+        if !keys.is_disjoint(&others) {
+            return false;
+        }
+        *keys |= others;
+        *count += added;
+        self.review();
+        true
+    }
+
+    /// Turns a bitmap that is not worth its memory into a hash set.
+    fn review(&mut self) {
+        let Self::Bits {
+            keys,
+            count,
+            review_at,
+            ..
+        } = self
+        else {
+            return;
+        };
+        if *count < *review_at {
+            return;
+        }
+        while *review_at <= *count {
+            *review_at = review_at.saturating_mul(2);
+        }
+        if bitmap_bytes(keys) > *count * HASHED_BYTES {
+            *self = Self::Hashed(keys.iter().map(u128::from).collect());
         }
     }
 
@@ -368,6 +477,46 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().ends_with("in its rows"), "{error}");
+    }
+
+    /// Stretches that ascend and then begin again below, without gaps or with every other key left out.
+    #[test]
+    fn a_key_among_many_that_ascend_is_found_where_it_came_twice() {
+        for step in [1, 2] {
+            let many = |from: i64| (from..from + 500).map(move |n| n * step);
+            let first = numbers(many(-250).chain(many(10_000)).chain([7_000, 6_000]));
+            let mut keys = keys_of(&first, 10);
+            keys.note(Stream::Rows, 0, &first).expect("all differ");
+            let second = numbers(many(20_000).chain(many(9_600)));
+            let error = keys.note(Stream::Rows, 1_002, &second).expect_err("old");
+            assert!(error.to_string().contains("row 1902"), "{error}");
+            let mut keys = keys_of(&first, 10);
+            keys.note(Stream::Rows, 0, &first).expect("all differ");
+            let error = keys
+                .note(Stream::Retractions, 0, &numbers(many(249)))
+                .expect_err("made");
+            assert!(
+                error.to_string().contains("row 0 of its retractions"),
+                "{error}"
+            );
+            keys.note(Stream::Rows, 0, &numbers(many(300)))
+                .expect("what was refused is not remembered");
+        }
+    }
+
+    #[test]
+    fn ascending_keys_far_apart_are_hashed_and_still_found() {
+        let step = i64::from(u32::MAX) * 16;
+        let wide = numbers((0..140_000).map(|n| n * step));
+        let mut keys = keys_of(&wide, 1_000_000);
+        keys.note(Stream::Rows, 0, &wide).expect("all differ");
+        assert!(matches!(keys.made, Seen::Hashed(_)));
+        let again = numbers((139_999..140_200).map(|n| n * step));
+        let error = keys.note(Stream::Rows, 0, &again).expect_err("old");
+        assert!(error.to_string().contains("row 0"), "{error}");
+        let retracted = numbers((139_900..140_200).map(|n| n * step));
+        let error = keys.note(Stream::Retractions, 0, &retracted);
+        assert!(error.expect_err("made").to_string().contains("row 0"));
     }
 
     #[test]
