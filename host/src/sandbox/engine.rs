@@ -117,6 +117,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Running {
     guests: usize,
+    /// Whether the thread sleeps until it is woken, and not only until the next tick.
+    is_asleep: bool,
     stop: bool,
 }
 
@@ -147,8 +149,13 @@ impl Ticker {
 
     /// Ticks until the guard is dropped.
     pub(super) fn run(&self) -> Ticking<'_> {
-        self.shared.lock().guests += 1;
-        self.shared.changed.notify_all();
+        let mut state = self.shared.lock();
+        state.guests += 1;
+        // Waking costs more than a short call, and calls follow each other faster than ticks.
+        if std::mem::take(&mut state.is_asleep) {
+            self.shared.changed.notify_all();
+        }
+        drop(state);
         Ticking(&self.shared)
     }
 }
@@ -177,7 +184,10 @@ impl Drop for Ticking<'_> {
 impl Shared {
     /// Waits until a guest has been running for one tick; false when the sandbox is gone.
     fn wait_for_tick(&self) -> bool {
-        let idle = |state: &mut Running| state.guests == 0 && !state.stop;
+        let idle = |state: &mut Running| {
+            state.is_asleep = state.guests == 0 && !state.stop;
+            state.is_asleep
+        };
         let state = self
             .changed
             .wait_while(self.lock(), idle)
