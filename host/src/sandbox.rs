@@ -116,7 +116,7 @@ impl Sandbox {
     /// `Module`: refused, or stopped while it described itself.
     pub fn load(&self, component: &[u8], parameters: &[u8]) -> Result<Module, SandboxError> {
         let digest = module_digest(component, parameters);
-        self.load_as(component, parameters, Identity::Unnamed(digest))
+        self.load_as(component, parameters, digest, Identity::Unnamed(digest))
     }
 
     /// As [`load`](Self::load), of a module that is known by name: errors say it, and the module has to agree.
@@ -129,17 +129,19 @@ impl Sandbox {
         parameters: &[u8],
         known: &ModuleRef,
     ) -> Result<Module, SandboxError> {
+        let digest = module_digest(component, parameters);
         let known = Arc::new(ModuleRef {
-            digest: module_digest(component, parameters),
+            digest,
             ..known.clone()
         });
-        self.load_as(component, parameters, Identity::Named(known))
+        self.load_as(component, parameters, digest, Identity::Named(known))
     }
 
     fn load_as(
         &self,
         component: &[u8],
         parameters: &[u8],
+        digest: Digest,
         identity: Identity,
     ) -> Result<Module, SandboxError> {
         let refused = |reason| SandboxError::Refused {
@@ -160,13 +162,7 @@ impl Sandbox {
             .instantiate_pre(&compiled)
             .and_then(binding::ModulePre::new)
             .map_err(|e| refused(Refusal::Interface(reason(&e))))?;
-        Module::describe(
-            runtime.clone(),
-            linked,
-            parameters,
-            module_digest(component, parameters),
-            identity,
-        )
+        Module::describe(runtime.clone(), linked, parameters, digest, identity)
     }
 
     /// How often compiled code was found in the cache or had to be made.
