@@ -6,6 +6,11 @@
 
 /// Microseconds of a day.
 pub const DAY_MICROS: i64 = 86_400_000_000;
+/// A day has `DAY_PARTS` parts of `1 << PART_BITS` microseconds, and no larger power of two is in it.
+const PART_BITS: u32 = 13;
+const DAY_PARTS: u64 = 10_546_875;
+/// Days by which a timestamp is shifted so that none is negative: the earliest is 106 751 992 days before 1970.
+const SHIFT_DAYS: u64 = 1 << 27;
 
 /// A calendar date taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +33,26 @@ pub fn days_from_civil(date: Civil) -> i32 {
     let day_of_year = (153 * month_from_march + 2) / 5 + date.day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year as i32;
     era * 146_097 + day_of_era - 719_468
+}
+
+/// The days from 1970-01-01 to a timestamp, rounded down, and the microseconds since that day began.
+///
+/// A division by a number that is not known to be small is an instruction of its own for WebAssembly, many times as
+/// slow as the two multiplications here. They estimate the day from its upper bits, one too low at most: the bits
+/// that are left out make less than a tenth of a day, and rounding the factor less than another.
+#[inline]
+pub fn day_and_time(micros: i64) -> (i32, i64) {
+    const ESTIMATE_BITS: u32 = 20;
+    const SCALE_BITS: u32 = 35;
+    const FACTOR: u64 = (1 << (ESTIMATE_BITS + SCALE_BITS)) / DAY_PARTS;
+    let parts = ((micros >> PART_BITS) as u64).wrapping_add(SHIFT_DAYS * DAY_PARTS);
+    let estimate = ((parts >> ESTIMATE_BITS) * FACTOR) >> SCALE_BITS;
+    let rest = parts - estimate * DAY_PARTS;
+    let is_low = rest >= DAY_PARTS;
+    let day = estimate + u64::from(is_low);
+    let rest = if is_low { rest - DAY_PARTS } else { rest };
+    let time = (rest << PART_BITS) as i64 | (micros & ((1 << PART_BITS) - 1));
+    ((day as i64 - SHIFT_DAYS as i64) as i32, time)
 }
 
 /// The date that is so many days from 1970-01-01.
@@ -82,29 +107,51 @@ pub fn day_of_week(days: i32) -> i32 {
 /// blanks around it and for days that no calendar has.
 #[inline]
 pub fn parse_date(text: &str) -> Option<i32> {
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else {
-        return None;
-    };
-    let year = number(&[y1, y2, y3, y4])?;
-    let month = number(&[m1, m2])?;
-    let day = number(&[d1, d2])?;
-    let year = year as i32;
-    let real =
-        year >= 1 && (1..=12).contains(&month) && (1..=days_of_month(year, month)).contains(&day);
-    real.then(|| days_from_civil(Civil { year, month, day }))
+    parse_date_bytes(text.as_bytes())
 }
 
+/// [`parse_date`] of bytes: all digits at once, in one word of eight bytes and one of two, and one branch for all that
+/// makes a date.
 #[inline]
-fn number(digits: &[u8]) -> Option<u32> {
-    let mut number = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number * 10 + u32::from(digit);
-    }
-    Some(number)
+pub(crate) fn parse_date_bytes(text: &[u8]) -> Option<i32> {
+    const HYPHENS: u64 = 0xff00_00ff_0000_0000;
+    let text: &[u8; 10] = text.try_into().ok()?;
+    let (head, tail) = (text.first_chunk::<8>()?, text.last_chunk::<2>()?);
+    // Every byte becomes its digit, and the two hyphens become 0; anything else has bits that neither has.
+    let head = u64::from_le_bytes(*head) ^ u64::from_le_bytes(*b"0000-00-");
+    let tail = u64::from(u16::from_le_bytes(*tail) ^ u16::from_le_bytes(*b"00"));
+    // Above 9, adding 6 reaches the upper half of the byte.
+    let above_nine =
+        |digits: u64, ones: u64| (digits.wrapping_add(6 * ones) | digits) & (0xf0 * ones);
+    let strange =
+        (head & HYPHENS) | above_nine(head, 0x0001_0100_0101_0101) | above_nine(tail, 0x0101);
+    // Each byte becomes ten times its digit and the digit after it.
+    let pairs = head.wrapping_mul(10).wrapping_add(head >> 8);
+    let pair = |byte: u32| (pairs >> (8 * byte)) as u32 & 0xff;
+    let (century, of_century, month) = (pair(0), pair(2), pair(5));
+    let day = (tail as u32 & 0xff) * 10 + (tail as u32 >> 8);
+    let is_leap = (if of_century == 0 { century } else { of_century }) % 4 == 0;
+    let last = match month {
+        2 => 28 + u32::from(is_leap),
+        _ => 30 + ((month + (month >> 3)) & 1),
+    };
+    let is_date = (strange == 0)
+        & (century + of_century > 0)
+        & (month.wrapping_sub(1) < 12)
+        & (day.wrapping_sub(1) < last);
+    is_date.then(|| days_from_common_era(century * 100 + of_century, month, day))
+}
+
+/// [`days_from_civil`] of a year from 1 to 9999, without the care that other years need.
+#[inline]
+fn days_from_common_era(year: u32, month: u32, day: u32) -> i32 {
+    let is_before_march = month <= 2;
+    let year = year - u32::from(is_before_march);
+    let month = if is_before_march { month + 12 } else { month };
+    let century = year / 100;
+    // The days from the first of March to the first of a month from 3 to 14.
+    let months = (979 * month - 2_919) >> 5;
+    (year * 365 + year / 4 - century + century / 4 + months + day) as i32 - 719_469
 }
 
 #[cfg(test)]
@@ -138,6 +185,63 @@ mod tests {
                 expected.year += 1;
             }
         }
+    }
+
+    #[test]
+    fn a_byte_that_is_no_digit_makes_no_date_wherever_it_stands() {
+        for place in 0..10 {
+            for byte in 0..=u8::MAX {
+                let mut text = *b"2024-11-12";
+                text[place] = byte;
+                let digits = text.iter().enumerate().all(|(at, byte)| match at {
+                    4 | 7 => *byte == b'-',
+                    _ => byte.is_ascii_digit(),
+                });
+                let number = |digits: &[u8]| {
+                    let digits = std::str::from_utf8(digits).ok()?;
+                    digits.parse::<u32>().ok()
+                };
+                let expected = || {
+                    let (year, month) = (number(&text[..4])?, number(&text[5..7])?);
+                    let (year, day) = (year as i32, number(&text[8..])?);
+                    let real = (1..=12).contains(&month)
+                        && (1..=days_of_month(year, month)).contains(&day);
+                    real.then(|| days_from_civil(Civil { year, month, day }))
+                };
+                let expected = digits.then(expected).flatten();
+                assert_eq!(parse_date_bytes(&text), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn days_and_times_are_those_of_a_division_whatever_the_timestamp() {
+        let check = |micros: i64| {
+            let expected = (
+                micros.div_euclid(DAY_MICROS) as i32,
+                micros.rem_euclid(DAY_MICROS),
+            );
+            assert_eq!(day_and_time(micros), expected, "{micros}");
+        };
+        let first = i64::MIN / DAY_MICROS;
+        let last = i64::MAX / DAY_MICROS;
+        for day in (first..=last)
+            .step_by(9_973)
+            .chain(-1_000..1_000)
+            .chain([first, last])
+        {
+            let begin = day * DAY_MICROS;
+            for around in [-8_193, -8_192, -1, 0, 1, 8_191, 8_192, DAY_MICROS / 2] {
+                check(begin.saturating_add(around));
+            }
+        }
+        let mut micros = i64::MIN;
+        while let Some(next) = micros.checked_add(12_345_678_901_234_567) {
+            check(micros);
+            micros = next;
+        }
+        check(i64::MIN);
+        check(i64::MAX);
     }
 
     #[test]
