@@ -23,35 +23,17 @@ pub(crate) fn measure(rows: usize) -> Result<()> {
     };
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled-modules");
     println!("chunk: {MODULE}, {rows} rows, processor time, the best of {ROUNDS}");
-    println!(
-        "  {:<36} {:>11} {:>11} {:>6}",
-        "rows in a chunk", "natively", "in sandbox", "ratio"
-    );
-    for chunk_rows in CHUNK_ROWS {
-        let limits = Limits {
-            chunk_rows,
-            chunk_bytes: 8 << 20,
-            ..Limits::default()
-        };
-        let sandbox = Sandbox::new(limits, &cache)?;
-        let module = sandbox.load(&guest.component, b"")?;
-        let mut inputs = Inputs::new();
-        for number in module.input_order() {
-            let input = module.description().inputs.get(number);
-            let input = input.context("a module has the inputs that it orders")?;
-            inputs.push((number, work::batches(input, rows, chunk_rows, true)?));
-        }
-        let ((native, _), (sandboxed, _)) = by_turns(
-            ROUNDS,
-            || repeated(|| natively(MODULE, &inputs)),
-            || repeated(|| in_sandbox(&module, &inputs)),
-        )?;
+    for (title, place) in [
+        ("rows in a chunk, in the cache", work::Rows::Cached),
+        ("rows in a chunk, in memory", work::Rows::Remote),
+    ] {
         println!(
-            "  {chunk_rows:<36} {:>11} {:>11} {:>6.1}",
-            speed(rows, native),
-            speed(rows, sandboxed),
-            sandboxed.as_secs_f64() / native.as_secs_f64()
+            "  {title:<36} {:>11} {:>11} {:>6}",
+            "natively", "in sandbox", "ratio"
         );
+        for chunk_rows in CHUNK_ROWS {
+            line(&guest.component, &cache, rows, chunk_rows, place)?;
+        }
     }
     let mut least = Duration::MAX;
     for _ in 0..ROUNDS {
@@ -66,6 +48,42 @@ pub(crate) fn measure(rows: usize) -> Result<()> {
         "  {:<36} {:>11}, time that passes",
         format!("{} modules from the cache", guests.len()),
         shown(least)
+    );
+    Ok(())
+}
+
+/// One size of chunks, and of the batches that both sides are given.
+fn line(
+    component: &[u8],
+    cache: &Path,
+    rows: usize,
+    chunk_rows: usize,
+    place: work::Rows,
+) -> Result<()> {
+    let limits = Limits {
+        chunk_rows,
+        chunk_bytes: 8 << 20,
+        ..Limits::default()
+    };
+    let sandbox = Sandbox::new(limits, cache)?;
+    let module = sandbox.load(component, b"")?;
+    let mut inputs = Inputs::new();
+    for number in module.input_order() {
+        let input = module.description().inputs.get(number);
+        let input = input.context("a module has the inputs that it orders")?;
+        let batches = work::batches(input, rows, chunk_rows, true, place)?;
+        inputs.push((number, batches));
+    }
+    let ((native, _), (sandboxed, _)) = by_turns(
+        ROUNDS,
+        || repeated(|| natively(MODULE, &inputs)),
+        || repeated(|| in_sandbox(&module, &inputs)),
+    )?;
+    println!(
+        "  {chunk_rows:<36} {:>11} {:>11} {:>6.1}",
+        speed(rows, native),
+        speed(rows, sandboxed),
+        sandboxed.as_secs_f64() / native.as_secs_f64()
     );
     Ok(())
 }

@@ -59,7 +59,7 @@ fn line(title: &str, name: &str, module: &Module, rows: usize, matched: bool) ->
     for number in module.input_order() {
         let input = module.description().inputs.get(number);
         let input = input.context("a module has the inputs that it orders")?;
-        let batches = work::batches(input, rows, batch_rows, matched)?;
+        let batches = work::batches(input, rows, batch_rows, matched, work::Rows::Cached)?;
         inputs.push((number, batches));
     }
     let ((native, made), (sandboxed, (made_there, fuel))) = by_turns(

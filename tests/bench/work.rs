@@ -19,6 +19,17 @@ const TEXTS: usize = 5_000;
 /// 2024-01-02T09:00:00Z, a working day.
 const MORNING_MICROS: i64 = 1_704_186_000_000_000;
 
+/// Where the rows of a batch are when it is given to a module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// In the processor's cache, as in a run, where a batch has just been taken from Parquet: all batches share their
+    /// columns but for the key.
+    Cached,
+    /// In memory: every batch has columns of its own. Whoever reads a column first then pays for bringing it, which is
+    /// the encoder for the sandbox, and natively nobody for a column that is passed on.
+    Remote,
+}
+
 /// The rows of an input, in batches of `batch_rows`.
 ///
 /// With `matched`, every row finds a row in every table that is looked up; without, none does.
@@ -27,21 +38,37 @@ pub(crate) fn batches(
     rows: usize,
     batch_rows: usize,
     matched: bool,
+    place: Rows,
 ) -> Result<Vec<RecordBatch>> {
     let (rows, first_key) = match input.role {
         Role::Streamed => (rows, 1),
         Role::Lookup if matched => (LOOKUP_ROWS, 1),
         Role::Lookup => (LOOKUP_ROWS, ELSEWHERE),
     };
-    let columns = input.schema.fields().iter().map(|field| {
+    let shares = |field: &Field| place == Rows::Cached && !input.key.contains(field.name());
+    let fields = input.schema.fields().iter();
+    let columns = fields.map(|field| {
+        let rows = match shares(field) {
+            true => batch_rows.min(rows),
+            false => rows,
+        };
         let is_key = input.key.contains(field.name());
         column(field, rows, is_key.then_some(first_key))
     });
-    let batch = RecordBatch::try_new(input.schema.clone(), columns.collect::<Result<_>>()?)?;
-    let starts = (0..rows).step_by(batch_rows);
-    Ok(starts
-        .map(|start| batch.slice(start, batch_rows.min(rows - start)))
-        .collect())
+    let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+    let batch = |start: usize| {
+        let rows = batch_rows.min(rows - start);
+        let fields = input.schema.fields().iter();
+        let columns = fields.zip(&columns).map(|(field, column)| {
+            let start = if shares(field) { 0 } else { start };
+            column.slice(start, rows)
+        });
+        Ok(RecordBatch::try_new(
+            input.schema.clone(),
+            columns.collect(),
+        )?)
+    };
+    (0..rows).step_by(batch_rows).map(batch).collect()
 }
 
 fn column(field: &Field, rows: usize, first_key: Option<usize>) -> Result<ArrayRef> {

@@ -15,6 +15,9 @@
 //! Rejects were measured on `dim-staff` before their reasons were worked out once per column: branches and
 //! texts pay the most for being metered. What a million of them take today is in `BENCHMARKS.md`.
 //!
+//! All of this, and the table of chunks below, was measured before keys were merged by stretches and dates read by words;
+//! what a million facts take today, and the curve over chunks with today's modules, stand in `BENCHMARKS.md`, too.
+//!
 //! Twelve milliseconds for a million facts buy both. Fuel alone was rejected: its limit would have to be
 //! translated into seconds for every machine. The epoch alone was rejected: its failures cannot be
 //! replayed, and a run would have no cost to compare with the run of another version.
@@ -30,7 +33,7 @@
 //! So [`Limits`](super::Limits) asks for 8 192 rows and 1 MiB: nothing is faster, and little is smaller.
 //! SIMD is on because guests are built with it and would be refused without.
 //!
-//! Eleven modules start from the cache in 42 ms of processor time and compile in 18 s; their compiled code
+//! Eleven modules start from the cache in 57 ms of time that passes on a busy machine and compile in 18 s; their compiled code
 //! has 34 MB. Symbols, address maps and unwinding tables are left out of it: nothing here reads them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
