@@ -130,7 +130,8 @@ pub(crate) fn parse_date_bytes(text: &[u8]) -> Option<i32> {
     let pair = |byte: u32| (pairs >> (8 * byte)) as u32 & 0xff;
     let (century, of_century, month) = (pair(0), pair(2), pair(5));
     let day = (tail as u32 & 0xff) * 10 + (tail as u32 >> 8);
-    let is_leap = (if of_century == 0 { century } else { of_century }) % 4 == 0;
+    let leaps_by = if of_century == 0 { century } else { of_century };
+    let is_leap = leaps_by.is_multiple_of(4);
     let last = match month {
         2 => 28 + u32::from(is_leap),
         _ => 30 + ((month + (month >> 3)) & 1),
