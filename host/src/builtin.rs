@@ -3,6 +3,8 @@
 //! They are embedded as they are: compressing them was rejected, because it would save a few megabytes of
 //! a program of more than a hundred and cost a second build of a compressor before the build.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::digest::Digest;
@@ -61,6 +63,15 @@ struct Entry {
     file: String,
     sha256: Digest,
     bytes: u64,
+}
+
+/// The digests of the components inside the program: the components are not read, nor is there need for one.
+///
+/// # Errors
+/// `Bug` when the index is damaged.
+pub fn digests() -> Result<BTreeSet<Digest>, BuiltinError> {
+    let entries: Vec<Entry> = serde_json::from_str(INDEX).map_err(BuiltinError::Index)?;
+    Ok(entries.into_iter().map(|entry| entry.sha256).collect())
 }
 
 /// The modules inside the program, in name order, each compared with its digest.

@@ -29,8 +29,8 @@ pub use environment::Environment;
 pub use error::{ConfigError, Place, Setting};
 pub use limits::LimitsPlan;
 pub use plan::{
-    Cursor, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan, TransformPlan,
-    WarehousePlan, When, ZonesPlan,
+    Cursor, ModulesPlan, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan,
+    TransformPlan, WarehousePlan, When, ZonesPlan,
 };
 pub use secret::Secret;
 pub use settings::Settings;
@@ -136,6 +136,9 @@ schema = "star"
 [transform.dim_staff]
 module = "dim-staff@1"
 
+[modules]
+keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+
 [limits]
 memory = "64 MiB"
 
@@ -180,6 +183,8 @@ stages = ["load", "extract"]
         assert_eq!(plan.limits.memory_bytes, 64 * 1024 * 1024);
         assert_eq!(plan.limits.log_lines, LimitsPlan::default().log_lines);
         assert_eq!(plan.zones.modules, "file://./lake/modules");
+        assert_eq!(plan.modules.keys.len(), 1);
+        assert!(!plan.modules.unsigned);
         assert_eq!(plan.warehouse.options.schema, "star");
         assert_eq!(
             plan.warehouse.url.expose().ok(),

@@ -41,7 +41,7 @@ use crate::config::{LimitsPlan, Plan};
 use crate::contract::ModuleRef;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
-use crate::registry::{Promoter, Registry, Stored};
+use crate::registry::{Promoter, Registry, Stored, Trust};
 use crate::run::{RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
@@ -50,7 +50,7 @@ use crate::zone::{Zone, parquet::Part};
 use extract::{ExtractError, Extraction};
 use inputs::{Landings, Reader};
 use load::Loading;
-use modules::Made;
+use modules::{Made, Shelf};
 use report::{
     Check, ExtractReport, LoadReport, ModuleListing, Observer, PlanReport, RejectReason, RunReport,
     RunSummary, Scope, SweepReport, SweptObject, TableFailure, TransformReport, VerifyReport,
@@ -66,6 +66,7 @@ pub struct Pipeline {
     processed: Arc<dyn Zone>,
     modules: Arc<dyn Zone>,
     registry: Registry,
+    trust: Trust,
     sandbox: Arc<Sandbox>,
     /// Opened by the first who needs it: extracting alone needs no URL of the warehouse.
     warehouse: OnceLock<Box<dyn Warehouse>>,
@@ -84,6 +85,7 @@ impl Pipeline {
             landed: zone(&plan.zones.ingestion)?,
             processed: zone(&plan.zones.processed)?,
             registry: Registry::new(modules.clone()),
+            trust: modules::trust(plan)?,
             modules,
             sandbox: Arc::new(sandbox(plan)?),
             warehouse: OnceLock::new(),
@@ -134,7 +136,7 @@ impl Pipeline {
     /// single table's error is in the report instead.
     pub async fn transform(&self, run: &RunId) -> Result<TransformReport> {
         let mut report = TransformReport::default();
-        let (made, failures) = modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        let (made, failures) = modules::load(&self.shelf()).await;
         report.failures = failures;
         let mut by_source: BTreeMap<String, Vec<Made>> = BTreeMap::new();
         for made in made {
@@ -280,7 +282,7 @@ impl Pipeline {
             let found = survey::source(name, plan, landed.as_ref(), &mut report).await?;
             tables.insert(name.clone(), (found, landed));
         }
-        let (made, failures) = modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        let (made, failures) = modules::load(&self.shelf()).await;
         for failure in failures {
             let hint = failure
                 .hint
@@ -322,7 +324,7 @@ impl Pipeline {
         table: &str,
         rows: usize,
     ) -> Result<(Vec<RecordBatch>, Vec<RejectReason>)> {
-        let made = modules::load_one(&self.plan, &self.registry, &self.sandbox, table).await?;
+        let made = modules::load_one(&self.shelf(), table).await?;
         let landings = Landings::new(self.landed.clone(), &made.source);
         preview::preview(&made, &landings, &self.reader(), rows).await
     }
@@ -374,6 +376,7 @@ impl Pipeline {
             who: who.to_owned(),
             when,
             why: "built into tidemill".to_owned(),
+            shadow: None,
         };
         // Compiling takes seconds a module on one core, the rest nothing.
         let compiled = modules.iter().map(|builtin| {
@@ -410,12 +413,20 @@ impl Pipeline {
         Ok(self.registry.fetch(&module).await?)
     }
 
+    /// The numbers of the keys that say to have signed a module.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn signers(&self, module: &ModuleRef) -> Result<Vec<String>> {
+        Ok(self.registry.signers(module).await?)
+    }
+
     /// The modules in the modules zone, by name and version.
     ///
     /// # Errors
     /// `Unavailable` when the zone does not answer.
     pub async fn modules(&self) -> Result<Vec<ModuleListing>> {
-        survey::modules(&self.registry).await
+        survey::modules(&self.registry, &self.trust).await
     }
 
     /// Whether everything that a run needs is in place.
@@ -434,8 +445,7 @@ impl Pipeline {
             Ok(warehouse) => survey::warehouse(warehouse).await,
             Err(error) => survey::failed("warehouse".to_owned(), &error),
         });
-        let (made, failures): (Vec<Made>, Vec<TableFailure>) =
-            modules::load(&self.plan, &self.registry, &self.sandbox).await;
+        let (made, failures): (Vec<Made>, Vec<TableFailure>) = modules::load(&self.shelf()).await;
         checks.extend(survey::module_checks(&made, &failures));
         Ok(checks)
     }
@@ -448,6 +458,16 @@ impl Pipeline {
         let opened =
             crate::warehouse::open(plan.url.expose()?, plan.options.clone(), &self.plan.base)?;
         Ok(self.warehouse.get_or_init(|| opened).as_ref())
+    }
+
+    /// Where the project's modules come from.
+    fn shelf(&self) -> Shelf<'_> {
+        Shelf {
+            plan: &self.plan,
+            registry: &self.registry,
+            trust: &self.trust,
+            sandbox: &self.sandbox,
+        }
     }
 
     fn reader(&self) -> Reader {

@@ -4,6 +4,7 @@
 //! <name>/<version>/module.wasm        the component
 //! <name>/<version>/parameters.bin     its parameters, where it has any
 //! <name>/<version>/module.json        digests and descriptor; written last
+//! <name>/<version>/signatures/…       one object for each key that signed it
 //! _promotions/0000000012.json         append-only; the active version is the last one that names it
 //! ```
 //!
@@ -19,6 +20,7 @@ mod error;
 pub(crate) mod fuzz;
 mod history;
 mod record;
+mod trust;
 mod wanted;
 
 #[cfg(test)]
@@ -41,12 +43,15 @@ pub use error::RegistryError;
 use history::History;
 pub use record::{
     Blob, DescribedColumn, DescribedInput, DescribedOutput, Descriptor, FORMAT, ModuleRecord,
-    Promotion, Signature,
+    PROMOTION_FORMAT, Promotion, Signature,
 };
+pub use trust::{Minisig, PublicKey, Trust, Voucher, statement};
 pub use wanted::{Pick, Wanted};
 
 /// Where the promotions are. No module can have this name.
 const PROMOTIONS: &str = "_promotions";
+/// The folder of a version in which signatures are.
+const SIGNATURES: &str = "signatures";
 /// Promotions that are read at the same time: they are small and far away.
 const READS: usize = 16;
 /// How often a promotion takes the next number when another one was faster.
@@ -106,6 +111,8 @@ pub struct Promoter {
     pub when: DateTime<Utc>,
     /// In their own words.
     pub why: String,
+    /// The digest of the shadow report that they looked at.
+    pub shadow: Option<Digest>,
 }
 
 impl Registry {
@@ -156,9 +163,26 @@ impl Registry {
     /// Makes a version the active one of its module. Promoting what is active changes nothing.
     ///
     /// # Errors
-    /// `Config` when there is no such version.
+    /// `Config` when there is no such version, `Conflict` when another one is promoted meanwhile.
     pub async fn promote(
         &self,
+        name: &str,
+        version: &str,
+        promoter: &Promoter,
+    ) -> Result<Promotion, RegistryError> {
+        let seen = self.active(name).await?;
+        self.promote_over(seen.as_ref(), name, version, promoter)
+            .await
+    }
+
+    /// [`promote`](Self::promote), if the active version is still the one that was `seen`: what somebody looked at
+    /// before it decided, perhaps for minutes.
+    ///
+    /// # Errors
+    /// As [`promote`](Self::promote).
+    pub async fn promote_over(
+        &self,
+        seen: Option<&Promotion>,
         name: &str,
         version: &str,
         promoter: &Promoter,
@@ -170,8 +194,14 @@ impl Registry {
             if let Some(active) = previous.filter(|active| active.module() == module) {
                 return Ok(active.clone());
             }
+            if previous.map(|p| p.sequence) != seen.map(|p| p.sequence) {
+                return Err(RegistryError::Overtaken {
+                    module: module.to_string(),
+                    active: previous.map(|active| (active.version.clone(), active.who.clone())),
+                });
+            }
             let promotion = Promotion {
-                format: FORMAT,
+                format: PROMOTION_FORMAT,
                 sequence: history.newest() + 1,
                 name: module.name.clone(),
                 version: module.version.clone(),
@@ -180,6 +210,8 @@ impl Registry {
                 when: promoter.when,
                 why: promoter.why.clone(),
                 previous: previous.map(|active| active.version.clone()),
+                shadow: promoter.shadow,
+                after: history.newest_sha256(),
             };
             let bytes = record::print(&promotion);
             match self.log.append(promotion.sequence, bytes.into()).await {
@@ -193,6 +225,87 @@ impl Registry {
             name: name.to_owned(),
             version: version.to_owned(),
         })
+    }
+
+    /// Puts a signature beside a module that is there; false when it was there already.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone cannot be written.
+    pub async fn sign(
+        &self,
+        module: &ModuleRef,
+        signature: &Minisig,
+    ) -> Result<bool, RegistryError> {
+        let key = signature_key(module, signature.key_id());
+        let text = Bytes::copy_from_slice(signature.text().as_bytes());
+        match self.zone.create(&key, text).await {
+            Ok(_) => Ok(true),
+            // Signatures of one key differ by chance; the one that is there is as good if it is right.
+            Err(ZoneError::Exists { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Who vouches for a module whose bytes were read.
+    ///
+    /// # Errors
+    /// `Config` when the project has keys and none of them signed it, `Data` when a signature is not what it says.
+    pub async fn voucher(&self, stored: &Stored, trust: &Trust) -> Result<Voucher, RegistryError> {
+        if trust.is_ours(&stored.component, &stored.parameters) {
+            return Ok(Voucher::Program);
+        }
+        let module = stored.module();
+        for key in &trust.keys {
+            let Some(signature) = self.signature(&module, key.id()).await? else {
+                continue;
+            };
+            if let Some(key) = trust.signer(&module, &stored.component, &signature)? {
+                return Ok(Voucher::Key(key));
+            }
+        }
+        if trust.unsigned || trust.keys.is_empty() {
+            return Ok(Voucher::Nobody);
+        }
+        Err(trust.untrusted(&module, self.signers(&module).await?))
+    }
+
+    /// The numbers of the keys that say to have signed a module.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn signers(&self, module: &ModuleRef) -> Result<Vec<String>, RegistryError> {
+        let prefix = format!("{}/{}/{SIGNATURES}/", module.name, module.version);
+        let entries = self.zone.list(&prefix).await?;
+        let mut signers: Vec<String> = entries
+            .iter()
+            .filter_map(|entry| entry.key.strip_prefix(&prefix)?.strip_suffix(".minisig"))
+            .map(str::to_owned)
+            .collect();
+        signers.sort();
+        Ok(signers)
+    }
+
+    async fn signature(
+        &self,
+        module: &ModuleRef,
+        key_id: &str,
+    ) -> Result<Option<Minisig>, RegistryError> {
+        let key = signature_key(module, key_id);
+        let bytes = match self.zone.read(&key).await {
+            Ok(bytes) => bytes,
+            Err(ZoneError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let damaged = |reason: &str| RegistryError::Damaged {
+            object: format!("{}/{key}", self.zone.url()),
+            reason: reason.to_owned(),
+        };
+        let signature = std::str::from_utf8(&bytes).ok().and_then(Minisig::parse);
+        let signature = signature.ok_or_else(|| damaged("it is no signature of minisign"))?;
+        match signature.key_id() == key_id {
+            true => Ok(Some(signature)),
+            false => Err(damaged("it is of another key than its name says")),
+        }
     }
 
     /// The promotion that made the active version of `name` active.
@@ -450,4 +563,9 @@ impl Registry {
 
 fn key(name: &str, version: &str, file: &str) -> String {
     format!("{name}/{version}/{file}")
+}
+
+fn signature_key(module: &ModuleRef, key_id: &str) -> String {
+    let file = format!("{SIGNATURES}/{key_id}.minisig");
+    key(&module.name, &module.version, &file)
 }

@@ -132,6 +132,7 @@ async fn push(folder: &Path) -> Result<()> {
             who: "ada".into(),
             when,
             why: "the first version".into(),
+            shadow: None,
         };
         registry
             .promote(&guest.name, &description.version, &promoter)

@@ -110,6 +110,7 @@ async fn promote(world: &World, version: &str) -> Result<()> {
         who: "test".into(),
         when: "2026-01-01T00:00:00Z".parse()?,
         why: "swapped".into(),
+        shadow: None,
     };
     registry(world)?
         .promote("fact-payment", version, &promoter)

@@ -80,6 +80,7 @@ impl Line {
                 who: "test".into(),
                 when: "2026-01-01T00:00:00Z".parse()?,
                 why: "mirrored".into(),
+                shadow: None,
             };
             registry.promote(&name, VERSION, &promoter).await?;
         }

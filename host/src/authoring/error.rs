@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tidemill_component::{BuildError, OutlineError};
 
+use super::sign::PASSWORD;
 use crate::error::{Classify, ErrorKind};
 
 /// Why a module cannot be built or looked into.
@@ -33,6 +34,29 @@ pub enum AuthoringError {
         #[source]
         cause: std::io::Error,
     },
+    /// A file is no secret key, or the password does not open it.
+    #[error("{} is no secret key of minisign that can be used", file.display())]
+    NoKey {
+        /// The file.
+        file: PathBuf,
+        /// Whether there was a password.
+        has_password: bool,
+        /// Why.
+        #[source]
+        cause: minisign::PError,
+    },
+    /// A file is no signature.
+    #[error("{} is no signature of minisign", file.display())]
+    NoSignature {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A key or a signature cannot be made.
+    #[error("the key does not work")]
+    Key(#[source] minisign::PError),
+    /// What was signed cannot be read.
+    #[error("the signature that was made cannot be read")]
+    Unreadable,
     /// The thread that built it ended without an answer.
     #[error("building the module ended without an answer")]
     Lost(#[source] tokio::task::JoinError),
@@ -49,7 +73,8 @@ impl Classify for AuthoringError {
             },
             Self::Outline(_) => ErrorKind::Module,
             Self::Read { .. } | Self::Write { .. } => ErrorKind::Unavailable,
-            Self::Lost(_) => ErrorKind::Bug,
+            Self::NoKey { .. } | Self::NoSignature { .. } => ErrorKind::Config,
+            Self::Key(_) | Self::Unreadable | Self::Lost(_) => ErrorKind::Bug,
         }
     }
 
@@ -64,7 +89,19 @@ impl Classify for AuthoringError {
             Self::Write { .. } => {
                 Some("check that the folder exists and that you may write there".into())
             }
-            Self::Lost(_) => None,
+            Self::NoKey {
+                has_password: false,
+                ..
+            } => Some(format!(
+                "name the file of a secret key; its password, where it has one, belongs into the variable {PASSWORD}"
+            )),
+            Self::NoKey { .. } => Some(format!(
+                "name the file of a secret key, and look at the password in the variable {PASSWORD}"
+            )),
+            Self::NoSignature { .. } => {
+                Some("make one with `tidemill module sign` or `minisign -S`".into())
+            }
+            Self::Key(_) | Self::Unreadable | Self::Lost(_) => None,
         }
     }
 }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use tidemill_component::{Metadata, Outline};
 
 use super::error::AuthoringError;
+use crate::contract::ModuleRef;
 use crate::digest::Digest;
 use crate::printable;
-use crate::registry::{Descriptor, Signature};
+use crate::registry::Descriptor;
 use crate::sandbox::{Compiler, Limits, Sandbox};
 
 /// The longest fact about what a module was made of; what is longer is none of ours, and is cut.
@@ -23,8 +24,8 @@ pub struct Inspection {
     pub version: String,
     /// The digest of component and parameters: its identity.
     pub digest: Digest,
-    /// Who vouches for it; `None` is unsigned.
-    pub signature: Option<Signature>,
+    /// The numbers of the keys that say to have signed it; none before somebody looked for signatures.
+    pub signed_by: Vec<String>,
     /// The size of the component.
     pub bytes: u64,
     /// How much of that is functions.
@@ -67,15 +68,25 @@ impl From<Metadata> for MadeOf {
     }
 }
 
-/// Looks into a component, which `compiler` compiles: reads its outline, and has it describe itself in a sandbox that keeps compiled code in
-/// `cache`. Blocks its thread while it is compiled.
+impl Inspection {
+    /// Name, version and digest.
+    pub fn module(&self) -> ModuleRef {
+        ModuleRef {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            digest: self.digest,
+        }
+    }
+}
+
+/// Looks into a component, which `compiler` compiles: reads its outline, and has it describe itself in a sandbox that
+/// keeps compiled code in `cache`. Blocks its thread while it is compiled.
 ///
 /// # Errors
 /// `Module` when it is no component, or the sandbox refuses it.
 pub fn inspect(
     component: &[u8],
     parameters: &[u8],
-    signature: Option<Signature>,
     cache: &Path,
     compiler: Compiler,
 ) -> crate::Result<Inspection> {
@@ -87,7 +98,7 @@ pub fn inspect(
         name: description.name.clone(),
         version: description.version.clone(),
         digest: module.digest(),
-        signature,
+        signed_by: Vec::new(),
         bytes: component.len() as u64,
         code_bytes: outline.code_bytes,
         data_bytes: outline.data_bytes,

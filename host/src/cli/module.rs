@@ -2,9 +2,11 @@
 
 mod build;
 mod inspect;
+mod key;
 mod list;
 mod promote;
 mod push;
+mod sign;
 
 use std::path::Path;
 
@@ -12,13 +14,16 @@ use clap::Subcommand;
 
 use super::answer::Answer;
 use super::invocation::Invocation;
-use crate::authoring::AuthoringError;
+use crate::authoring::{AuthoringError, Inspection, inspect};
+use crate::registry::Minisig;
 
 /// Look after the modules of the project.
 #[derive(Debug, Subcommand)]
 pub(super) enum Module {
     Build(build::Build),
     Inspect(inspect::Inspect),
+    Key(key::Key),
+    Sign(sign::Sign),
     Push(push::Push),
     List(list::List),
     Promote(promote::Promote),
@@ -30,6 +35,8 @@ impl Module {
         match self {
             Self::Build(verb) => verb.answer(call).await,
             Self::Inspect(verb) => verb.answer(call).await,
+            Self::Key(verb) => verb.answer(call),
+            Self::Sign(verb) => verb.answer(call).await,
             Self::Push(verb) => verb.answer(call).await,
             Self::List(verb) => verb.answer(call).await,
             Self::Promote(verb) => verb.answer(call).await,
@@ -43,6 +50,28 @@ fn read(file: &Path) -> Result<Vec<u8>, AuthoringError> {
     std::fs::read(file).map_err(|cause| AuthoringError::Read {
         file: file.to_owned(),
         cause,
+    })
+}
+
+/// What a module says of itself; that it is signed is not looked at.
+async fn described(
+    call: &Invocation,
+    component: Vec<u8>,
+    parameters: Vec<u8>,
+) -> crate::Result<Inspection> {
+    let (cache, compiler) = (call.cache_folder(), call.compiler());
+    let inspecting = move || inspect(&component, &parameters, &cache, compiler);
+    let inspection = tokio::task::spawn_blocking(inspecting).await;
+    inspection.map_err(AuthoringError::Lost)?
+}
+
+/// The signature in a file.
+fn signature(file: &Path) -> Result<Minisig, AuthoringError> {
+    let bytes = read(file)?;
+    let text = std::str::from_utf8(&bytes).ok();
+    let signature = text.and_then(Minisig::parse);
+    signature.ok_or_else(|| AuthoringError::NoSignature {
+        file: file.to_owned(),
     })
 }
 

@@ -33,7 +33,9 @@ fn every_verb_has_a_help_that_stays() {
     for verb in verbs {
         insta::assert_snapshot!(format!("help_{verb}"), help(&[&verb]));
     }
-    for verb in ["build", "inspect", "push", "list", "promote", "rollback"] {
+    for verb in [
+        "build", "inspect", "key", "sign", "push", "list", "promote", "rollback",
+    ] {
         insta::assert_snapshot!(format!("help_module_{verb}"), help(&["module", verb]));
     }
     insta::assert_snapshot!("help_demo_generate", help(&["demo", "generate"]));

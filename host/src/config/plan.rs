@@ -26,6 +26,8 @@ pub struct Plan {
     pub warehouse: WarehousePlan,
     /// The warehouse tables that are made, by name.
     pub transforms: BTreeMap<String, TransformPlan>,
+    /// Whose modules are used.
+    pub modules: ModulesPlan,
     /// What a module may use.
     pub limits: LimitsPlan,
     /// The private folder of compiled modules.
@@ -179,6 +181,15 @@ pub struct TransformPlan {
     pub module: String,
     /// The source its inputs come from, where several have a table of that name.
     pub source: Option<String>,
+}
+
+/// Whose modules are used, besides those inside tidemill.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModulesPlan {
+    /// Public keys of minisign, in base 64. Where there is one, no module runs that nobody vouches for.
+    pub keys: Vec<String>,
+    /// Whether modules that nobody signed are used as well.
+    pub unsigned: bool,
 }
 
 /// One entry of the timetable.

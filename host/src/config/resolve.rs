@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::settings::{
-    LakeSettings, LimitsSettings, ScheduleSettings, ServeSettings, SourceSettings, TableSettings,
-    TransformSettings, WarehouseSettings,
+    LakeSettings, LimitsSettings, ModulesSettings, ScheduleSettings, ServeSettings, SourceSettings,
+    TableSettings, TransformSettings, WarehouseSettings,
 };
 use super::{
-    ConfigError, Cursor, Environment, LimitsPlan, OnSchemaChange, Plan, Schedule, Secret,
-    ServePlan, Settings, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When, ZonesPlan,
-    reference, unit,
+    ConfigError, Cursor, Environment, LimitsPlan, ModulesPlan, OnSchemaChange, Plan, Schedule,
+    Secret, ServePlan, Settings, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When,
+    ZonesPlan, reference, unit,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -61,6 +61,7 @@ pub(super) fn plan(
             &top.of("transform"),
             |key, transform| resolver.transform(transform, &settings.source, key),
         )?,
+        modules: resolver.modules(&settings.modules, &top.of("modules"))?,
         limits: resolver.limits(&settings.limits, &top.of("limits"))?,
         cache: resolver.cache(settings, &top)?,
         program: environment.program().map(Path::to_path_buf),
@@ -308,6 +309,20 @@ impl Resolver<'_> {
             }
             source => Ok(TransformPlan { module, source }),
         }
+    }
+
+    fn modules(&self, modules: &ModulesSettings, key: &Key) -> Result<ModulesPlan, ConfigError> {
+        let keys = self.texts(&modules.keys, &key.of("keys"))?;
+        let is_key = |key: &String| minisign_verify::PublicKey::from_base64(key).is_ok();
+        let mut written = modules.keys.iter().zip(&keys);
+        if let Some((wrong, _)) = written.find(|(_, key)| !is_key(key)) {
+            let problem = "is not a public key of minisign";
+            return Err(self.value(&key.of("keys"), wrong, problem));
+        }
+        Ok(ModulesPlan {
+            keys,
+            unsigned: modules.unsigned,
+        })
     }
 
     fn limits(&self, limits: &LimitsSettings, key: &Key) -> Result<LimitsPlan, ConfigError> {

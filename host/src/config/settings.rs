@@ -27,6 +27,8 @@ pub struct Settings {
     pub warehouse: WarehouseSettings,
     /// The warehouse tables, each with the module that makes it.
     pub transform: BTreeMap<String, TransformSettings>,
+    /// Whose modules are used.
+    pub modules: ModulesSettings,
     /// What a module may use while it makes one table of one landing.
     pub limits: LimitsSettings,
     /// When `tidemill serve` runs, by a name of your choice.
@@ -148,6 +150,19 @@ pub struct TransformSettings {
     /// The source its inputs come from, where several have a table of that name.
     #[schemars(example = &"totesys")]
     pub source: Option<String>,
+}
+
+/// Whose modules are used, besides those inside tidemill.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModulesSettings {
+    /// Public keys of minisign: the second line of a `.pub` file. Modules that they signed can be pushed, and where
+    /// there is a key, no other module runs.
+    #[schemars(example = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"])]
+    pub keys: Vec<String>,
+    /// Whether modules that nobody signed can be pushed and run: for development. Default: false.
+    #[schemars(example = true)]
+    pub unsigned: bool,
 }
 
 /// What a module may use while it makes one table of one landing.

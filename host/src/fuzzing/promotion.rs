@@ -1,10 +1,9 @@
 //! The promotion log, and the records of modules.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{Target, document};
-use crate::registry::fuzz::{History, parse, print};
+use crate::registry::fuzz::{History, Record, parse, print};
 use crate::registry::{ModuleRecord, Pick, Promotion, Wanted};
 
 pub(super) const TARGET: Target = Target {
@@ -37,14 +36,14 @@ fn run(input: &[u8]) {
         read::<ModuleRecord>(&bytes);
         if let Some(promotion) = read::<Promotion>(&bytes) {
             let accepted = history.append(number, "record", &bytes).is_ok();
-            assert_eq!(accepted, promotion.sequence == number);
+            assert!(!accepted || promotion.sequence == number);
         }
     }
     resolve(&history, &String::from_utf8_lossy(wanted));
 }
 
 /// What is read is written and read again as the same.
-fn read<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
+fn read<T: Serialize + Record + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<T> {
     let record: T = parse("the record", bytes).ok()?;
     let again: T = parse("the record", &print(&record)).expect("what was written can be read");
     assert_eq!(again, record);

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::report::TableFailure;
+use crate::builtin;
 use crate::config::Plan;
 use crate::contract::ModuleRef;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::Registry;
+use crate::registry::{PublicKey, Registry, Trust};
 use crate::run::Stage;
 use crate::sandbox::{Module, Sandbox};
 
@@ -19,6 +20,33 @@ pub(super) struct Made {
     pub(super) source: String,
     /// The code.
     pub(super) module: Module,
+}
+
+/// Where the modules of a project come from.
+#[derive(Clone, Copy)]
+pub(super) struct Shelf<'p> {
+    /// What the project asks for.
+    pub(super) plan: &'p Plan,
+    /// Where they are.
+    pub(super) registry: &'p Registry,
+    /// Whose are used.
+    pub(super) trust: &'p Trust,
+    /// What runs them.
+    pub(super) sandbox: &'p Arc<Sandbox>,
+}
+
+/// Whose modules a project uses.
+///
+/// # Errors
+/// `Bug` when the index of the modules inside the program is damaged.
+pub(super) fn trust(plan: &Plan) -> Result<Trust> {
+    // The plan has checked that they are keys.
+    let keys = plan.modules.keys.iter();
+    Ok(Trust {
+        keys: keys.filter_map(|key| PublicKey::parse(key)).collect(),
+        program: builtin::digests()?,
+        unsigned: plan.modules.unsigned,
+    })
 }
 
 /// Why a module cannot make the table that the project file gives it.
@@ -74,15 +102,9 @@ impl Classify for ModuleError {
 }
 
 /// Loads the module of every transform; one that cannot be loaded is a failure of its table alone.
-pub(super) async fn load(
-    plan: &Plan,
-    registry: &Registry,
-    sandbox: &Arc<Sandbox>,
-) -> (Vec<Made>, Vec<TableFailure>) {
-    let loading = plan
-        .transforms
-        .keys()
-        .map(|table| async move { (table, load_one(plan, registry, sandbox, table).await) });
+pub(super) async fn load(shelf: &Shelf<'_>) -> (Vec<Made>, Vec<TableFailure>) {
+    let tables = shelf.plan.transforms.keys();
+    let loading = tables.map(|table| async move { (table, load_one(shelf, table).await) });
     let (mut made, mut failures) = (Vec::new(), Vec::new());
     for (table, loaded) in futures::future::join_all(loading).await {
         match loaded {
@@ -96,14 +118,15 @@ pub(super) async fn load(
 /// Loads the module of one transform.
 ///
 /// # Errors
-/// `Config` when the registry has none that fits, `Module` when it cannot be loaded, `Data` when its bytes
-/// are damaged.
-pub(super) async fn load_one(
-    plan: &Plan,
-    registry: &Registry,
-    sandbox: &Arc<Sandbox>,
-    table: &str,
-) -> Result<Made> {
+/// `Config` when the registry has none that fits or the project does not trust it, `Module` when it cannot be loaded,
+/// `Data` when its bytes or its signature are damaged.
+pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
+    let Shelf {
+        plan,
+        registry,
+        trust,
+        sandbox,
+    } = *shelf;
     let unknown = || ModuleError::NoTransform {
         table: table.to_owned(),
         known: plan.transforms.keys().map(ToString::to_string).collect(),
@@ -112,6 +135,7 @@ pub(super) async fn load_one(
     let source = source_of(plan, transform.source.as_deref())?;
     let resolved = registry.resolve(&transform.module).await?;
     let stored = registry.fetch(&resolved).await?;
+    registry.voucher(&stored, trust).await?;
     let module = compile(sandbox, stored.component, stored.parameters, resolved).await?;
     let makes = &module.description().output.table;
     if makes != table {
@@ -140,7 +164,8 @@ pub(super) async fn compile(
     Ok(module)
 }
 
-fn source_of(plan: &Plan, named: Option<&str>) -> Result<String, ModuleError> {
+/// The source that a transform reads, which may name it.
+pub(super) fn source_of(plan: &Plan, named: Option<&str>) -> Result<String, ModuleError> {
     let mut sources = plan.sources.keys();
     match (named, sources.next(), sources.next()) {
         (Some(name), ..) if plan.sources.contains_key(name) => Ok(name.to_owned()),

@@ -1,19 +1,39 @@
 //! What becomes of a module that was built: pushed, promoted, rolled back.
 //!
-//! Pushing compares what a module makes with what the active version of it makes, because a version that is in the
-//! registry is one that anybody may promote. A rollback is a promotion of an older version: the log only grows.
+//! Pushing compares what a module makes with what the active version of it makes, and what it reads with what is landed,
+//! because a version that is in the registry is one that anybody may promote. A rollback is a promotion of an older
+//! version: the log only grows.
+
+mod compatibility;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::Pipeline;
+use super::declared::check;
+use super::inputs::{InputError, Landings};
 use super::modules::{self, ModuleError};
-use crate::contract::ModuleRef;
+use crate::contract::{Description, ModuleRef};
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::{
-    DescribedColumn, DescribedOutput, Descriptor, Pick, Promoter, Promotion, Pushed, Wanted,
-};
+use crate::registry::{Minisig, Pick, Promoter, Promotion, Pushed, Voucher, Wanted};
 use crate::sandbox::Module;
+pub use compatibility::OutputChange;
+use compatibility::changes;
+
+/// A module that is to be pushed.
+#[derive(Debug, Clone, Default)]
+pub struct Push {
+    /// The component.
+    pub component: Bytes,
+    /// Its parameters; empty when it has none.
+    pub parameters: Bytes,
+    /// Who vouches for it.
+    pub signature: Option<Minisig>,
+    /// Whether the warehouse's table may change in a way that it cannot simply follow.
+    pub breaking: bool,
+    /// Whether it may read what has not been landed like that.
+    pub unlanded: bool,
+}
 
 /// What a push did.
 #[derive(Debug, Clone, Serialize)]
@@ -26,17 +46,10 @@ pub struct PushReport {
     pub active: Option<String>,
     /// How its output differs from that of the active version.
     pub changes: Vec<OutputChange>,
-}
-
-/// A difference between what two versions make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OutputChange {
-    /// "the column `location` is new".
-    pub what: String,
-    /// What the warehouse does about it when the version is used.
-    pub consequence: String,
-    /// Whether it must be asked for.
-    pub breaking: bool,
+    /// What it reads and has not been landed like that.
+    pub misfits: Vec<String>,
+    /// Who vouches for it.
+    pub vouched_by: Voucher,
 }
 
 /// What a promotion or a rollback did.
@@ -48,6 +61,8 @@ pub struct PromotionReport {
     pub changed: bool,
     /// The version that was active before.
     pub previous: Option<String>,
+    /// Who vouches for what is active now.
+    pub vouched_by: Voucher,
     /// The record of the promotion.
     pub promotion: Promotion,
 }
@@ -64,6 +79,14 @@ pub(crate) enum PublishError {
         active: String,
         /// Each with what the warehouse will do.
         changes: String,
+    },
+    /// It could not be run on what is landed.
+    #[error("{module} cannot be given what it reads: {}", misfits.join("; "))]
+    Unlanded {
+        /// What was to be pushed.
+        module: String,
+        /// What is not landed as it declares.
+        misfits: Vec<String>,
     },
     /// A promotion names one version.
     #[error("`{0}` is no exact version")]
@@ -89,6 +112,10 @@ impl Classify for PublishError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Breaking { .. } => "push it with --breaking when that is meant".into(),
+            Self::Unlanded { .. } => {
+                "push it with --unlanded when the source will have that before it is promoted"
+                    .into()
+            }
             Self::Inexact(_) => "write it like dim-staff@1.2.3".into(),
             Self::NeverActive(_) => "`tidemill module list` shows what there is".into(),
             Self::NothingBefore { name, .. } => {
@@ -102,43 +129,84 @@ impl Pipeline {
     /// Puts a module into the registry, under the name and version that it says itself.
     ///
     /// # Errors
-    /// `Module` when it cannot be loaded; `Config` when the version is there with other bytes, or it makes something
-    /// else than the active version and `breaking` is not said.
-    pub async fn push(
-        &self,
-        component: Vec<u8>,
-        parameters: Vec<u8>,
-        breaking: bool,
-    ) -> Result<PushReport> {
-        let (component, parameters) = (Bytes::from(component), Bytes::from(parameters));
+    /// `Module` when it cannot be loaded; `Config` when nobody vouches for it whom the project trusts, the version is
+    /// there with other bytes, it makes something else than the active version, or reads what is not landed, and neither
+    /// was asked for; `Data` when its signature is wrong.
+    pub async fn push(&self, push: Push) -> Result<PushReport> {
+        let (component, parameters) = (&push.component, &push.parameters);
         let module = self
             .described(component.clone(), parameters.clone())
             .await?;
-        let description = module.description();
-        let name = &description.name;
-        let known = self.registry.versions(name).await?;
-        let is_known = known.iter().any(|v| v.to_string() == description.version);
-        let active = self.registry.active(name).await?;
-        let changes = match &active {
-            // What is there already cannot be refused any more; other bytes are refused by the registry.
-            Some(active) if !is_known => {
-                let stored = self.registry.read(name, &active.version).await?;
-                let changes = changes(&stored.record.descriptor, &description.into());
-                refuse_breaking(&changes, module.reference(), active, breaking)?;
-                changes
-            }
-            _ => Vec::new(),
-        };
+        let reference = module.reference();
+        let signature = push.signature.as_ref();
+        let vouched_by = self
+            .trust
+            .admit(reference, component, parameters, signature)?;
+        let known = self.registry.versions(&reference.name).await?;
+        let active = self.registry.active(&reference.name).await?;
+        let (mut changes, mut misfits) = Default::default();
+        // What is there already cannot be refused any more; other bytes are refused by the registry.
+        if !known.iter().any(|v| v.to_string() == reference.version) {
+            changes = self.changes(&module, active.as_ref()).await?;
+            refuse_breaking(&changes, reference, active.as_ref(), push.breaking)?;
+            misfits = self.misfits(module.description()).await?;
+            refuse_unlanded(&misfits, reference, push.unlanded)?;
+        }
         let pushed = self
             .registry
-            .push(&component, &parameters, description)
+            .push(component, parameters, module.description())
             .await?;
+        if let Some(signature) = signature {
+            self.registry.sign(pushed.module(), signature).await?;
+        }
         Ok(PushReport {
             module: pushed.module().clone(),
             is_new: matches!(pushed, Pushed::New(_)),
             active: active.map(|active| active.version),
             changes,
+            misfits,
+            vouched_by,
         })
+    }
+
+    /// How its output differs from that of the active version.
+    async fn changes(
+        &self,
+        module: &Module,
+        active: Option<&Promotion>,
+    ) -> Result<Vec<OutputChange>> {
+        let Some(active) = active else {
+            return Ok(Vec::new());
+        };
+        let stored = self.registry.read(&active.name, &active.version).await?;
+        Ok(changes(
+            &stored.record.descriptor,
+            &module.description().into(),
+        ))
+    }
+
+    /// What a module reads and is not landed as it declares; nothing where nothing has been landed at all, or it is
+    /// not known from which source it will read.
+    async fn misfits(&self, description: &Description) -> Result<Vec<String>> {
+        let table = &description.output.table;
+        let transform = self.plan.transforms.get(table);
+        let named = transform.and_then(|transform| transform.source.as_deref());
+        let Ok(source) = modules::source_of(&self.plan, named) else {
+            return Ok(Vec::new());
+        };
+        let landings = Landings::new(self.landed.clone(), &source);
+        let Some(newest) = landings.newest().await? else {
+            return Ok(Vec::new());
+        };
+        let inputs = description.inputs.iter();
+        let fits = inputs.map(|input| match newest.tables.get(input.table.as_str()) {
+            Some(landed) => check(input, landed),
+            None => Err(InputError::NotLanded(input.table.clone())),
+        });
+        Ok(fits
+            .filter_map(std::result::Result::err)
+            .map(|error| error.to_string())
+            .collect())
     }
 
     /// Makes an exact version the active one of its module, if it can be loaded.
@@ -181,18 +249,20 @@ impl Pipeline {
     }
 
     async fn activate(&self, module: &ModuleRef, promoter: &Promoter) -> Result<PromotionReport> {
+        let before = self.registry.active(&module.name).await?;
         let stored = self.registry.fetch(module).await?;
+        let vouched_by = self.registry.voucher(&stored, &self.trust).await?;
         let (component, parameters) = (stored.component, stored.parameters);
         modules::compile(&self.sandbox, component, parameters, module.clone()).await?;
-        let before = self.registry.active(&module.name).await?;
         let promotion = self
             .registry
-            .promote(&module.name, &module.version, promoter)
+            .promote_over(before.as_ref(), &module.name, &module.version, promoter)
             .await?;
         Ok(PromotionReport {
             module: promotion.module(),
             changed: before.is_none_or(|before| before.sequence != promotion.sequence),
             previous: promotion.previous.clone(),
+            vouched_by,
             promotion,
         })
     }
@@ -216,7 +286,7 @@ fn standing<'h>(history: &'h [Promotion], name: &str) -> Vec<&'h Promotion> {
 fn refuse_breaking(
     changes: &[OutputChange],
     module: &ModuleRef,
-    active: &Promotion,
+    active: Option<&Promotion>,
     breaking: bool,
 ) -> Result<(), PublishError> {
     let broken: Vec<String> = changes
@@ -224,111 +294,27 @@ fn refuse_breaking(
         .filter(|change| change.breaking)
         .map(|change| format!("{}: {}", change.what, change.consequence))
         .collect();
-    if broken.is_empty() || breaking {
+    match active {
+        Some(active) if !broken.is_empty() && !breaking => Err(PublishError::Breaking {
+            module: format!("{}@{}", module.name, module.version),
+            active: active.version.clone(),
+            changes: broken.join("; "),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_unlanded(
+    misfits: &[String],
+    module: &ModuleRef,
+    unlanded: bool,
+) -> Result<(), PublishError> {
+    if misfits.is_empty() || unlanded {
         return Ok(());
     }
-    Err(PublishError::Breaking {
+    Err(PublishError::Unlanded {
         module: format!("{}@{}", module.name, module.version),
-        active: active.version.clone(),
-        changes: broken.join("; "),
-    })
-}
-
-/// How the output of a version differs from that of the active one, and what the warehouses do about it: see
-/// `match_columns` and `unfilled` of PostgreSQL, `merge` and `check_identity` of Delta.
-fn changes(active: &Descriptor, pushed: &Descriptor) -> Vec<OutputChange> {
-    const REFUSED: &str = "the warehouse refuses to load it into the table that is there";
-    let (was, is) = (&active.output, &pushed.output);
-    let mut changes = Vec::new();
-    let mut broken = |what: String, consequence: &str| {
-        changes.push(OutputChange {
-            what,
-            consequence: consequence.to_owned(),
-            breaking: true,
-        });
-    };
-    if was.table != is.table {
-        broken(
-            format!("the table is `{}` and was `{}`", is.table, was.table),
-            "the old table stays as it is, and the project file must name the new one",
-        );
-    }
-    if was.mode != is.mode {
-        broken(
-            format!("its mode is {} and was {}", is.mode, was.mode),
-            REFUSED,
-        );
-    }
-    if was.primary_key != is.primary_key {
-        let (is, was) = (is.primary_key.join(", "), was.primary_key.join(", "));
-        broken(format!("its key is ({is}) and was ({was})"), REFUSED);
-    }
-    if active.properties != pushed.properties {
-        broken(
-            "its properties are others".into(),
-            "the numbers of versions or the view of the table may be others, or the load is refused",
-        );
-    }
-    changes.extend(was.columns.iter().filter_map(|column| changed(column, is)));
-    changes.extend(is.columns.iter().filter_map(|column| added(column, was)));
-    changes
-}
-
-/// How a column of the active version differs in the pushed one.
-fn changed(was: &DescribedColumn, output: &DescribedOutput) -> Option<OutputChange> {
-    let name = &was.name;
-    let (what, consequence) = match output.columns.iter().find(|column| column.name == *name) {
-        None if was.nullable => (
-            format!("the column `{name}` is gone"),
-            "it stays in the table, and new rows have NULL in it",
-        ),
-        None => (
-            format!("the column `{name}` is gone"),
-            "PostgreSQL lets it be NULL from then on, Delta refuses the load",
-        ),
-        Some(is) if is.data_type != was.data_type => (
-            format!(
-                "the column `{name}` is {} and was {}",
-                is.data_type, was.data_type
-            ),
-            "the warehouse refuses the load, unless its column holds both exactly",
-        ),
-        Some(is) if is.nullable && !was.nullable => (
-            format!("the column `{name}` may be NULL and always had a value"),
-            "the warehouse refuses NULL in the table that is there",
-        ),
-        Some(is) if !is.nullable && was.nullable => (
-            format!("the column `{name}` always has a value and could be NULL"),
-            "rows that are there keep their NULL",
-        ),
-        Some(_) => return None,
-    };
-    Some(OutputChange {
-        what,
-        consequence: consequence.to_owned(),
-        breaking: true,
-    })
-}
-
-/// A column that the active version does not have.
-fn added(is: &DescribedColumn, output: &DescribedOutput) -> Option<OutputChange> {
-    if output.columns.iter().any(|column| column.name == is.name) {
-        return None;
-    }
-    let (kind, consequence) = match is.nullable {
-        true => (
-            "",
-            "the warehouse adds it; rows that are there have NULL in it",
-        ),
-        false => (
-            " and always has a value",
-            "PostgreSQL adds it but lets it be NULL, for rows that are there have no value; Delta refuses the load",
-        ),
-    };
-    Some(OutputChange {
-        what: format!("the column `{}` is new{kind}", is.name),
-        consequence: consequence.to_owned(),
-        breaking: !is.nullable,
+        misfits: misfits.to_vec(),
     })
 }
 

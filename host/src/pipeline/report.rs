@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::OnSchemaChange;
 use crate::contract::ModuleRef;
 use crate::error::ErrorKind;
+use crate::registry::Voucher;
 use crate::run::{RunId, Stage};
 use crate::table::SchemaChange;
 use crate::warehouse::TableLoaded;
@@ -453,6 +454,10 @@ pub struct ModuleListing {
     pub promoted: Option<DateTime<Utc>>,
     /// Who promoted it.
     pub by: Option<String>,
+    /// Why, in their words.
+    pub why: Option<String>,
+    /// Who vouches for it; `None` where the project does not trust it, or its signature is wrong.
+    pub vouched_by: Option<Voucher>,
     /// The size of the component.
     pub bytes: u64,
 }

@@ -65,6 +65,34 @@ pub enum RegistryError {
         /// What was to be pushed.
         pushed: Digest,
     },
+    /// Nobody vouches for it whom the project trusts.
+    #[error("{} {module}", signed_by(signers))]
+    Untrusted {
+        /// The module.
+        module: String,
+        /// The keys that signed it.
+        signers: Vec<String>,
+        /// The keys that the project trusts.
+        trusted: Vec<String>,
+    },
+    /// A signature that names a trusted key is not of that key, or not for this module.
+    #[error("the signature of {module} by key {key_id} is wrong: {reason}")]
+    Forged {
+        /// The module.
+        module: String,
+        /// The key that is named.
+        key_id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another version was promoted since somebody looked.
+    #[error("{module} was not promoted: {}", overtaken(active))]
+    Overtaken {
+        /// What was to be promoted.
+        module: String,
+        /// The version that is active now, and who promoted it.
+        active: Option<(String, String)>,
+    },
     /// What is stored is not what its record says.
     #[error("{object} is damaged: {reason}")]
     Damaged {
@@ -96,6 +124,24 @@ pub enum RegistryError {
     Zone(#[from] ZoneError),
 }
 
+fn signed_by(signers: &[String]) -> String {
+    match signers {
+        [] => "nobody has signed".to_owned(),
+        [one] => format!("a key that the project does not trust ({one}) has signed"),
+        several => {
+            let keys = several.join(", ");
+            format!("keys that the project does not trust ({keys}) have signed")
+        }
+    }
+}
+
+fn overtaken(active: &Option<(String, String)>) -> String {
+    match active {
+        Some((version, who)) => format!("meanwhile {who} promoted {version}"),
+        None => "meanwhile no version is active any more".into(),
+    }
+}
+
 impl Classify for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -105,9 +151,10 @@ impl Classify for RegistryError {
             | Self::UnknownDigest { .. }
             | Self::NotPromoted { .. }
             | Self::Immutable { .. }
+            | Self::Untrusted { .. }
             | Self::Format { .. } => ErrorKind::Config,
-            Self::Damaged { .. } => ErrorKind::Data,
-            Self::Contended { .. } => ErrorKind::Conflict,
+            Self::Damaged { .. } | Self::Forged { .. } => ErrorKind::Data,
+            Self::Contended { .. } | Self::Overtaken { .. } => ErrorKind::Conflict,
             Self::Zone(error) => error.kind(),
         }
     }
@@ -133,6 +180,23 @@ impl Classify for RegistryError {
                 |version| format!("{version} is active; ask for it, or promote another"),
             )),
             Self::Immutable { .. } => Some("push it under a higher version".into()),
+            Self::Untrusted { trusted, .. } => Some(match trusted.is_empty() {
+                true => "sign it with `tidemill module sign` and name the key under [modules] in the project file; \
+                         while you develop, `unsigned = true` there does without"
+                    .into(),
+                false => format!(
+                    "sign it with a key that the project file trusts ({}), or add its key to `keys` under [modules]",
+                    trusted.join(", ")
+                ),
+            }),
+            Self::Forged { .. } => Some(
+                "do not use it; find out who changed the module or its signature, and push a good one under a higher \
+                 version"
+                    .into(),
+            ),
+            Self::Overtaken { .. } => {
+                Some("look at `tidemill module list`, and promote it again if that is still right".into())
+            }
             Self::Damaged { object, .. } if object.contains(super::PROMOTIONS) => {
                 Some("restore it from a copy of the modules zone".into())
             }

@@ -1,13 +1,13 @@
 //! What [`crate::fuzzing`] may see of this room.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 pub(crate) use super::history::History;
+pub(crate) use super::record::Record;
 use super::{RegistryError, record};
 
 /// The record in `bytes`.
-pub(crate) fn parse<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, RegistryError> {
+pub(crate) fn parse<T: Record>(name: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     record::parse(name, bytes)
 }
 

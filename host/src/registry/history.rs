@@ -5,11 +5,14 @@ use semver::Version;
 use super::error::RegistryError;
 use super::record::{self, Promotion};
 use super::wanted::{Pick, Wanted};
+use crate::digest::Digest;
 
 /// Promotions, the oldest first, without a gap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     promotions: Vec<Promotion>,
+    /// The digest of the last record.
+    sha256: Option<Digest>,
 }
 
 impl History {
@@ -18,10 +21,15 @@ impl History {
         self.promotions.last().map_or(0, |last| last.sequence)
     }
 
+    /// The digest of the record of the last promotion.
+    pub(crate) fn newest_sha256(&self) -> Option<Digest> {
+        self.sha256
+    }
+
     /// Reads record `number`, whose key is `key`, and puts it at the end.
     ///
     /// # Errors
-    /// `Data` when it is damaged or another record than its key says.
+    /// `Data` when it is damaged, another record than its key says, or does not follow the one before.
     pub(crate) fn append(
         &mut self,
         number: u64,
@@ -29,14 +37,35 @@ impl History {
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
         let promotion: Promotion = record::parse(key, bytes)?;
-        if promotion.sequence != number {
-            return Err(RegistryError::Damaged {
+        self.check(number, &promotion)
+            .map_err(|reason| RegistryError::Damaged {
                 object: key.to_owned(),
-                reason: format!("it says that it is number {}", promotion.sequence),
-            });
-        }
+                reason,
+            })?;
         self.promotions.push(promotion);
+        self.sha256 = Some(Digest::of(bytes));
         Ok(())
+    }
+
+    /// What shows that a record was changed, or is not where it was written. Who writes every record after it anew, or
+    /// takes away the last ones, is not found out: for that there are the rights on the zone.
+    fn check(&self, number: u64, promotion: &Promotion) -> Result<(), String> {
+        if promotion.sequence != number {
+            return Err(format!("it says that it is number {}", promotion.sequence));
+        }
+        let begins_a_chain = promotion.format == 1 && promotion.after.is_none();
+        let follows_format_1 = self.promotions.last().is_some_and(|last| last.format == 1);
+        if begins_a_chain && (self.promotions.is_empty() || follows_format_1) {
+            return Ok(());
+        }
+        if promotion.after != self.sha256 {
+            return Err("the record before it is not the one that it follows".into());
+        }
+        let active = self.active(&promotion.name).map(|active| &active.version);
+        match promotion.previous.as_ref() == active {
+            true => Ok(()),
+            false => Err("another version was active before it than it says".into()),
+        }
     }
 
     /// The promotion that made the active version of `name` active.

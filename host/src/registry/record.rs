@@ -12,8 +12,10 @@ use super::wanted;
 use crate::contract::{Delivery, Description, LoadMode, ModuleRef, Role};
 use crate::digest::Digest;
 
-/// The format that this version writes. It reads every format up to it.
+/// The format of `module.json` that this version writes. It reads every format up to it.
 pub const FORMAT: u32 = 1;
+/// The format of promotions that this version writes: the second says which record it follows. It reads both.
+pub const PROMOTION_FORMAT: u32 = 2;
 
 /// `module.json`: written last, so that its existence says that the module is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +35,8 @@ pub struct ModuleRecord {
     pub parameters: Option<Blob>,
     /// What the module says of itself, for people.
     pub descriptor: Descriptor,
-    /// Who vouches for it. Nothing writes it yet; the shape is fixed so that old hosts can read records
-    /// that have one.
+    /// Nothing writes it: signatures are objects of their own, so that one can be added. The shape is fixed because
+    /// hosts read records that have one.
     pub signature: Option<Signature>,
 }
 
@@ -203,7 +205,7 @@ fn columns(schema: &Schema) -> Vec<DescribedColumn> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Promotion {
-    /// [`FORMAT`] when it was written.
+    /// [`PROMOTION_FORMAT`] when it was written.
     pub format: u32,
     /// Its number.
     pub sequence: u64,
@@ -221,6 +223,13 @@ pub struct Promotion {
     pub why: String,
     /// The version that was active before.
     pub previous: Option<String>,
+    /// The digest of the shadow report that was looked at; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Digest>,
+    /// The digest of the record before it, so that none can be changed, left out or put elsewhere; `None` of the first,
+    /// and of records of format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Digest>,
 }
 
 impl Promotion {
@@ -234,8 +243,22 @@ impl Promotion {
     }
 }
 
+/// A record with a format of its own.
+pub(crate) trait Record: DeserializeOwned {
+    /// The newest that is understood.
+    const KNOWN: u32;
+}
+
+impl Record for ModuleRecord {
+    const KNOWN: u32 = FORMAT;
+}
+
+impl Record for Promotion {
+    const KNOWN: u32 = PROMOTION_FORMAT;
+}
+
 /// Reads a record, its format first: a newer one is not "damaged".
-pub(super) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8]) -> Result<T, RegistryError> {
+pub(super) fn parse<T: Record>(object: &str, bytes: &[u8]) -> Result<T, RegistryError> {
     #[derive(Deserialize)]
     struct Head {
         format: u64,
@@ -245,11 +268,11 @@ pub(super) fn parse<T: DeserializeOwned>(object: &str, bytes: &[u8]) -> Result<T
         reason: e.to_string(),
     };
     let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
-    if head.format > u64::from(FORMAT) {
+    if head.format > u64::from(T::KNOWN) {
         return Err(RegistryError::Format {
             object: object.to_owned(),
             found: head.format,
-            known: FORMAT,
+            known: T::KNOWN,
         });
     }
     serde_json::from_slice(bytes).map_err(damaged)

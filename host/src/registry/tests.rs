@@ -41,6 +41,7 @@ fn promoter() -> Promoter {
         who: "ada".into(),
         when: DateTime::UNIX_EPOCH,
         why: "it is time".into(),
+        shadow: None,
     }
 }
 
@@ -324,4 +325,186 @@ async fn names_and_versions_are_listed_in_order() {
     );
     let versions = registry.versions("dim-staff").await.expect("it answers");
     assert_eq!(versions, [Version::new(1, 9, 0), Version::new(1, 10, 0)]);
+}
+
+#[tokio::test]
+async fn of_two_who_promote_versions_of_one_module_one_wins() {
+    let zone = Arc::new(MemoryZone::default());
+    let (ours, theirs) = (Registry::new(zone.clone()), Registry::new(zone));
+    push(&ours, "dim-staff", &["1.0.0", "1.1.0", "1.2.0"]).await;
+    let first = promote(&ours, "dim-staff", "1.0.0").await;
+    let promoter = promoter();
+    let (one, other) = tokio::join!(
+        ours.promote_over(Some(&first), "dim-staff", "1.1.0", &promoter),
+        theirs.promote_over(Some(&first), "dim-staff", "1.2.0", &promoter),
+    );
+    let (won, lost) = match (one, other) {
+        (Ok(won), Err(lost)) | (Err(lost), Ok(won)) => (won, lost),
+        both => panic!("one wins, and not {both:?}"),
+    };
+    assert_eq!(lost.kind(), ErrorKind::Conflict);
+    let told = lost.to_string();
+    assert!(
+        told.ends_with(&format!("meanwhile ada promoted {}", won.version)),
+        "{told}"
+    );
+    assert_eq!(ours.history().await.expect("it answers"), [first, won]);
+}
+
+#[tokio::test]
+async fn who_promotes_what_another_promoted_meanwhile_is_content() {
+    let (_, registry) = empty();
+    push(&registry, "dim-staff", &["1.0.0"]).await;
+    let first = promote(&registry, "dim-staff", "1.0.0").await;
+    let again = registry
+        .promote_over(None, "dim-staff", "1.0.0", &promoter())
+        .await;
+    assert_eq!(again.expect("it is active"), first);
+}
+
+/// Whatever is done to the log by somebody who can write there: changed, put in another order, taken from the middle.
+#[tokio::test]
+async fn a_log_that_was_tampered_with_is_refused() {
+    const KEYS: [&str; 3] = [
+        "_promotions/0000000001.json",
+        "_promotions/0000000002.json",
+        "_promotions/0000000003.json",
+    ];
+    type Deed = fn(&[String; 3]) -> (&'static str, String);
+    let deeds: [(Deed, &str); 5] = [
+        (
+            |[first, ..]| (KEYS[0], first.replace("it is time", "never mind")),
+            "0000000002.json is damaged: the record before it is not the one that it follows",
+        ),
+        (
+            |[_, second, _]| {
+                (
+                    KEYS[0],
+                    second.replace("\"sequence\": 2", "\"sequence\": 1"),
+                )
+            },
+            "0000000001.json is damaged: the record before it is not the one that it follows",
+        ),
+        (
+            |[_, _, third]| (KEYS[1], third.clone()),
+            "0000000002.json is damaged: it says that it is number 3",
+        ),
+        (
+            |[_, second, _]| {
+                let record: serde_json::Value = serde_json::from_str(second).expect("JSON");
+                let after = format!(",\n  \"after\": {}", record["after"]);
+                let forged = second.replace("\"format\": 2", "\"format\": 1");
+                (KEYS[1], forged.replace(&after, ""))
+            },
+            "0000000002.json is damaged: the record before it is not the one that it follows",
+        ),
+        (
+            |[_, _, third]| (KEYS[2], third.replace("\"1.1.0\"", "\"1.0.0\"")),
+            "0000000003.json is damaged: another version was active before it than it says",
+        ),
+    ];
+    for (deed, told) in deeds {
+        let (zone, registry) = empty();
+        push(&registry, "dim-staff", &["1.0.0", "1.1.0", "2.0.0"]).await;
+        for version in ["1.0.0", "1.1.0", "2.0.0"] {
+            promote(&registry, "dim-staff", version).await;
+        }
+        let mut texts = [const { String::new() }; 3];
+        for (key, text) in KEYS.iter().zip(&mut texts) {
+            let bytes = zone.read(key).await.expect("it is there");
+            *text = String::from_utf8(bytes.to_vec()).expect("text");
+        }
+        let (key, forged) = deed(&texts);
+        assert!(!texts.contains(&forged) || key == KEYS[1], "{told}");
+        zone.damage(key, forged);
+        let error = Registry::new(zone).history().await.expect_err(told);
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().ends_with(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_the_first_format_goes_on_in_the_second() {
+    let (zone, registry) = empty();
+    push(&registry, "dim-staff", &["1.0.0", "1.1.0"]).await;
+    let module = registry.resolve("dim-staff@1.0.0").await.expect("pushed");
+    let old = serde_json::json!({
+        "format": 1, "sequence": 1, "name": "dim-staff", "version": "1.0.0", "digest": module.digest,
+        "who": "ada", "when": "2024-01-01T00:00:00Z", "why": "the first", "previous": null,
+    });
+    zone.damage("_promotions/0000000001.json", old.to_string());
+    let next = promote(&registry, "dim-staff", "1.1.0").await;
+    assert_eq!((next.format, next.sequence), (2, 2));
+    assert_eq!(next.after, Some(Digest::of(old.to_string())));
+    let history = Registry::new(zone).history().await;
+    assert_eq!(history.expect("a good log").len(), 2);
+}
+
+/// A registry with a signed module, and the trust in its key.
+async fn signed() -> (Arc<MemoryZone>, Registry, Stored, Trust, String) {
+    let (zone, registry) = empty();
+    push(&registry, "dim-staff", &["1.0.0"]).await;
+    let stored = registry.read("dim-staff", "1.0.0").await.expect("pushed");
+    let pair = minisign::KeyPair::generate_unencrypted_keypair().expect("randomness");
+    let module = stored.module();
+    let text = minisign::sign(
+        None,
+        &pair.sk,
+        &b"1.0.0"[..],
+        Some(&statement(&module)),
+        None,
+    )
+    .expect("a signature")
+    .into_string();
+    let signature = Minisig::parse(&text).expect("a signature");
+    assert!(registry.sign(&module, &signature).await.expect("it is new"));
+    let again = registry.sign(&module, &signature).await;
+    assert!(!again.expect("it is there"));
+    let key = PublicKey::parse(&pair.pk.to_base64()).expect("a key");
+    let object = format!("dim-staff/1.0.0/signatures/{}.minisig", key.id());
+    let trust = Trust {
+        keys: vec![key],
+        ..Trust::default()
+    };
+    (zone, registry, stored, trust, object)
+}
+
+#[tokio::test]
+async fn a_stored_signature_vouches_for_a_module() {
+    let (_, registry, stored, trust, _) = signed().await;
+    let voucher = registry.voucher(&stored, &trust).await.expect("signed");
+    assert_eq!(voucher, Voucher::Key(trust.keys[0].id().to_owned()));
+    let stranger = Trust {
+        keys: signed().await.3.keys,
+        ..Trust::default()
+    };
+    let error = registry.voucher(&stored, &stranger).await;
+    let told = error.expect_err("not trusted").to_string();
+    assert!(told.contains(trust.keys[0].id()), "{told}");
+    // Without keys nothing can be asked for.
+    let voucher = registry.voucher(&stored, &Trust::default()).await;
+    assert_eq!(voucher.expect("no keys"), Voucher::Nobody);
+}
+
+#[tokio::test]
+async fn a_stored_signature_that_was_tampered_with_is_refused() {
+    let (zone, registry, stored, trust, object) = signed().await;
+    let (other_zone, _, _, other, other_object) = signed().await;
+    let theirs = other_zone.read(&other_object).await.expect("it is there");
+    let ours = zone.read(&object).await.expect("it is there");
+    let ours = String::from_utf8(ours.to_vec()).expect("text");
+    for (bytes, told) in [
+        (bytes::Bytes::from("x"), "it is no signature of minisign"),
+        (theirs, "it is of another key than its name says"),
+        (
+            ours.replace("1.0.0", "1.0.1").into(),
+            "it was not made by that key, or for other bytes",
+        ),
+    ] {
+        zone.damage(&object, bytes);
+        let error = registry.voucher(&stored, &trust).await.expect_err(told);
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().ends_with(told), "{error}");
+    }
+    assert_ne!(other.keys[0].id(), trust.keys[0].id());
 }

@@ -7,6 +7,9 @@ use tidemill_tests::project::Project;
 
 const SHOP: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n";
 
+/// What the project file says while modules are developed.
+const UNSIGNED: &str = "[modules]\nunsigned = true\n";
+
 /// The component of `dim-design` with one text in it replaced by another as long, wherever it stands.
 ///
 /// So there are versions of a module that differ in one thing, without a compiler. The contract's own version, which
@@ -46,7 +49,11 @@ fn with(bytes: &[u8], from: &str, to: &str) -> (Vec<u8>, usize) {
 
 /// A project with three versions of `dim-design` beside it, of which the last makes another column.
 fn project() -> Result<Project> {
-    let project = Project::with_file(SHOP)?;
+    project_with(UNSIGNED)
+}
+
+fn project_with(modules: &str) -> Result<Project> {
+    let project = Project::with_file(&format!("{SHOP}{modules}"))?;
     for (file, replaced) in [
         ("one.wasm", &[][..]),
         ("two.wasm", &[("1.0.0", "1.1.0")]),
@@ -166,7 +173,7 @@ fn a_file_and_what_was_pushed_of_it_are_the_same_module() -> Result<()> {
     );
     assert_eq!(file, stored);
     assert_eq!(file["name"], "dim-design");
-    assert_eq!(file["signature"], Value::Null);
+    assert_eq!(file["signed_by"], Value::Array(Vec::new()));
     assert_eq!(file["inputs"][0]["table"], "design");
     assert_eq!(file["output"]["table"], "dim_design");
     let read = file["inputs"][0]["columns"].as_array().context("columns")?;
@@ -180,6 +187,149 @@ fn a_file_and_what_was_pushed_of_it_are_the_same_module() -> Result<()> {
     );
     ensure!(file["made_of"]["sdk"].is_string(), "{file}");
     let told = project.done(["module", "inspect", "one.wasm"])?;
-    ensure!(told.contains("signature   unsigned"), "{told}");
+    ensure!(told.contains("signed by   nobody"), "{told}");
+    Ok(())
+}
+
+/// What a call says that must fail, with its exit code.
+fn refused(project: &Project, arguments: &str, code: i32) -> Result<String> {
+    let said = project.call(arguments.split(' '))?;
+    ensure!(said.code == Some(code), "{arguments}: {said:?}");
+    Ok(said.stderr)
+}
+
+/// The line `keys = […]` that `module key` gives for the project file.
+fn key(project: &Project, file: &str) -> Result<String> {
+    let made = json(project, &format!("key {file}"))?;
+    let public = made.get("public").and_then(Value::as_str);
+    let public = public.context("a key")?;
+    Ok(format!("[modules]\nkeys = [\"{public}\"]\n"))
+}
+
+#[test]
+fn a_module_is_used_when_a_key_signed_it_that_the_project_trusts() -> Result<()> {
+    let project = project_with("")?;
+    let unsigned = refused(&project, "module push two.wasm", 2)?;
+    for told in [
+        "nobody has signed dim-design@1.1.0",
+        "tidemill module sign",
+        "unsigned = true",
+    ] {
+        ensure!(unsigned.contains(told), "{unsigned}");
+    }
+    // What is inside the program is let in.
+    json(&project, "push one.wasm")?;
+
+    let (ours, _theirs) = (key(&project, "ours.key")?, key(&project, "theirs.key")?);
+    let file = project.path().join("tidemill.toml");
+    std::fs::write(&file, format!("{SHOP}{ours}"))?;
+    json(&project, "sign two.wasm --key theirs.key")?;
+    let stranger = refused(&project, "module push two.wasm", 2)?;
+    ensure!(
+        stranger.contains("a key that the project does not trust"),
+        "{stranger}"
+    );
+    json(&project, "sign two.wasm --key ours.key")?;
+    let pushed = json(&project, "push two.wasm")?;
+    let id = pushed["vouched_by"]["key"].as_str().context("a key")?;
+    let promoted = json(&project, "promote dim-design@1.1.0 --why signed")?;
+    assert_eq!(promoted["vouched_by"]["key"], id);
+    let inspected = json(&project, "inspect dim-design@1.1.0")?;
+    assert_eq!(inspected["signed_by"][0], id);
+    let listed = json(&project, "list")?;
+    assert_eq!(listed[0]["vouched_by"], "program");
+    assert_eq!(listed[1]["vouched_by"]["key"], id);
+    assert_eq!(listed[1]["why"], "signed");
+    Ok(())
+}
+
+/// A signature is for one module: neither other bytes nor another version may come with it.
+#[test]
+fn a_module_with_the_signature_of_another_is_refused() -> Result<()> {
+    let project = project_with("")?;
+    let ours = key(&project, "ours.key")?;
+    let file = project.path().join("tidemill.toml");
+    // Not even the switch for unsigned modules helps: the key is trusted, and what it says is not this.
+    std::fs::write(&file, format!("{SHOP}{ours}unsigned = true\n"))?;
+    json(&project, "sign two.wasm --key ours.key")?;
+    let wrong = refused(
+        &project,
+        "module push three.wasm --signature two.wasm.minisig",
+        1,
+    )?;
+    ensure!(wrong.contains("or for other bytes"), "{wrong}");
+    let parameters = project.path().join("parameters");
+    std::fs::write(&parameters, "other")?;
+    let wrong = refused(&project, "module push two.wasm --parameters parameters", 1)?;
+    ensure!(wrong.contains("dim-design"), "{wrong}");
+    std::fs::write(project.path().join("two.wasm.minisig"), "signed, ada")?;
+    let none = refused(&project, "module push two.wasm", 2)?;
+    ensure!(none.contains("is no signature of minisign"), "{none}");
+    Ok(())
+}
+
+/// Whoever can write into the modules zone cannot have his own code run where the project names keys.
+#[test]
+fn what_is_put_into_the_registry_past_tidemill_is_not_promoted() -> Result<()> {
+    let project = project_with("")?;
+    let ours = key(&project, "ours.key")?;
+    let file = project.path().join("tidemill.toml");
+    std::fs::write(&file, format!("{SHOP}{ours}"))?;
+    json(&project, "sign two.wasm --key ours.key")?;
+    json(&project, "push two.wasm")?;
+    let stored = project.path().join("lake/modules/dim-design/1.1.0");
+    let signature = std::fs::read_dir(stored.join("signatures"))?
+        .next()
+        .context("a signature")??;
+
+    // Without its signature it is nobody's.
+    let kept = std::fs::read(signature.path())?;
+    std::fs::remove_file(signature.path())?;
+    let wrong = refused(&project, "module promote dim-design@1.1.0 --why x", 2)?;
+    ensure!(wrong.contains("nobody has signed"), "{wrong}");
+    std::fs::write(signature.path(), kept)?;
+
+    // Another component, with a record that agrees with it.
+    let evil = Project::with_file(&format!("{SHOP}{UNSIGNED}"))?;
+    std::fs::write(
+        evil.path().join("evil.wasm"),
+        component(&[("1.0.0", "1.1.0"), ("file_name", "file_nome")])?,
+    )?;
+    json(&evil, "push evil.wasm")?;
+    let theirs = evil.path().join("lake/modules/dim-design/1.1.0");
+    for name in ["module.wasm", "module.json"] {
+        std::fs::remove_file(stored.join(name))?;
+        std::fs::copy(theirs.join(name), stored.join(name))?;
+    }
+    let wrong = refused(&project, "module promote dim-design@1.1.0 --why x", 1)?;
+    ensure!(wrong.contains("or for other bytes"), "{wrong}");
+    Ok(())
+}
+
+/// Its inputs are compared with what is landed, before anybody can promote it.
+#[test]
+fn a_module_that_reads_what_is_not_landed_is_pushed_only_when_it_is_meant() -> Result<()> {
+    let project = project()?;
+    let source = rusqlite::Connection::open(project.path().join("shop.db"))?;
+    source.execute_batch(
+        "CREATE TABLE design (design_id int4 PRIMARY KEY, design_name blob, file_location text, file_name text);
+         INSERT INTO design VALUES (1, x'00', 'a', 'b')",
+    )?;
+    project.done(["extract"])?;
+    let told = refused(&project, "module push one.wasm", 2)?;
+    for part in [
+        "dim-design@1.0.0 cannot be given what it reads",
+        "design.design_name",
+        "--unlanded",
+    ] {
+        ensure!(told.contains(part), "{told}");
+    }
+    let pushed = json(&project, "push one.wasm --unlanded")?;
+    ensure!(
+        pushed["misfits"]
+            .as_array()
+            .is_some_and(|all| all.len() == 1),
+        "{pushed}"
+    );
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{parameters, read};
-use crate::authoring::{AuthoringError, Inspection, inspect};
+use super::sign::signature_of;
+use super::{described, parameters, read, signature};
+use crate::authoring::Inspection;
 use crate::cli::answer::Answer;
 use crate::cli::invocation::Invocation;
 use crate::cli::text::{self, Paint};
@@ -31,23 +32,26 @@ pub(in crate::cli) struct Inspect {
 impl Inspect {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
         let file = call.folder().join(&self.module);
-        let (component, parameters, signature) = match is_file(&file, &self.module) {
+        let (component, parameters, signed_by) = match is_file(&file, &self.module) {
             true => {
                 let parameters = parameters(call, self.parameters.as_deref())?;
-                (read(&file)?, parameters, None)
+                let beside = signature_of(&file);
+                let signed_by = match beside.is_file() {
+                    true => vec![signature(&beside)?.key_id().to_owned()],
+                    false => Vec::new(),
+                };
+                (read(&file)?, parameters, signed_by)
             }
             false => {
-                let stored = call.pipeline().await?.module(&self.module).await?;
+                let pipeline = call.pipeline().await?;
+                let stored = pipeline.module(&self.module).await?;
+                let signed_by = pipeline.signers(&stored.module()).await?;
                 let (component, parameters) = (stored.component, stored.parameters);
-                let signature = stored.record.signature;
-                (component.to_vec(), parameters.to_vec(), signature)
+                (component.to_vec(), parameters.to_vec(), signed_by)
             }
         };
-        let (cache, compiler) = (call.cache_folder(), call.compiler());
-        let inspecting = move || inspect(&component, &parameters, signature, &cache, compiler);
-        let inspection = tokio::task::spawn_blocking(inspecting)
-            .await
-            .map_err(AuthoringError::Lost)??;
+        let mut inspection = described(call, component, parameters).await?;
+        inspection.signed_by = signed_by;
         Ok(Answer::new(told(&inspection, call.paint()), &inspection))
     }
 }
@@ -67,11 +71,11 @@ fn told(module: &Inspection, paint: Paint) -> String {
     let facts = [
         ("digest", module.digest.to_string()),
         (
-            "signature",
-            module.signature.as_ref().map_or_else(
-                || "unsigned".into(),
-                |signature| format!("{} by key {}", signature.algorithm, signature.key_id),
-            ),
+            "signed by",
+            match module.signed_by.is_empty() {
+                true => "nobody".into(),
+                false => format!("key {}", module.signed_by.join(", ")),
+            },
         ),
         (
             "size",
@@ -181,7 +185,7 @@ mod tests {
             name: "dim-staff".into(),
             version: "1.2.0".into(),
             digest: Digest::of("dim-staff"),
-            signature: None,
+            signed_by: Vec::new(),
             bytes: 1_310_720,
             code_bytes: 1_000_000,
             data_bytes: 200_000,
@@ -211,7 +215,7 @@ mod tests {
             },
         };
         let told = told(&module, Paint::new(false));
-        assert!(told.contains("\n  signature   unsigned\n"), "{told}");
+        assert!(told.contains("\n  signed by   nobody\n"), "{told}");
         assert!(told.contains("\n  revision    unknown\n"), "{told}");
         assert!(
             told.ends_with(

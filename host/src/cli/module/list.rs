@@ -7,7 +7,9 @@ use crate::cli::invocation::Invocation;
 use crate::cli::text::{self, Columns, Paint};
 use crate::pipeline::report::ModuleListing;
 
-/// List the modules of the project, their versions and digests, and which are active.
+/// List the modules of the project, their versions and digests, and which are active since when.
+///
+/// Says who promoted a version, and who vouches for it: a key that signed it, or tidemill itself.
 ///
 /// Example: tidemill module list
 #[derive(Debug, Args)]
@@ -25,7 +27,14 @@ fn told(modules: &[ModuleListing], paint: Paint) -> String {
         return "no modules yet: `tidemill init --example totesys` brings eleven\n".into();
     }
     let mut columns = Columns::new(&[
-        "module", "version", "digest", ">size", "active", "promoted", "by",
+        "module",
+        "version",
+        "digest",
+        ">size",
+        "active",
+        "promoted",
+        "by",
+        "vouched for by",
     ]);
     for listing in modules {
         columns.row([
@@ -39,6 +48,10 @@ fn told(modules: &[ModuleListing], paint: Paint) -> String {
             },
             listing.promoted.map_or("never".into(), text::time),
             listing.by.clone().unwrap_or_default(),
+            listing
+                .vouched_by
+                .as_ref()
+                .map_or_else(|| "nobody trusted".into(), ToString::to_string),
         ]);
     }
     columns.render(paint)
@@ -51,6 +64,7 @@ mod tests {
     use super::*;
     use crate::contract::ModuleRef;
     use crate::digest::Digest;
+    use crate::registry::Voucher;
 
     #[test]
     fn modules_stand_below_each_other() {
@@ -63,6 +77,8 @@ mod tests {
             active: promoted,
             promoted: promoted.then_some(DateTime::UNIX_EPOCH),
             by: promoted.then(|| "ada".into()),
+            why: promoted.then(|| "it is time".into()),
+            vouched_by: promoted.then_some(Voucher::Program),
             bytes: 1_310_720,
         };
         let modules = [listing("1.0.0", true), listing("1.1.0", false)];

@@ -63,6 +63,7 @@ fn promoter(call: &Invocation, why: String) -> Promoter {
         who: who.unwrap_or("unknown").to_owned(),
         when: call.clock()(),
         why,
+        shadow: None,
     }
 }
 

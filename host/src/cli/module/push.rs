@@ -5,17 +5,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{parameters, read};
+use super::sign::signature_of;
+use super::{parameters, read, signature};
 use crate::cli::answer::Answer;
 use crate::cli::invocation::Invocation;
 use crate::cli::text::Paint;
-use crate::pipeline::publish::PushReport;
+use crate::pipeline::publish::{self, PushReport};
 
 /// Put a component into the registry, under the name and version that it says itself.
 ///
-/// A version never changes, and nothing uses it before it is promoted. What it makes is compared
-/// with what the active version makes: columns that may be NULL can be added, anything else needs
-/// --breaking.
+/// A version never changes, and nothing uses it before it is promoted. It must be signed by a key that
+/// the project file trusts, in FILE.minisig. What it makes is compared with what the active version
+/// makes: columns that may be NULL can be added, anything else needs --breaking. What it reads is
+/// compared with what has been landed.
 ///
 /// Example: tidemill module push target/modules/dim-staff.wasm
 #[derive(Debug, Args)]
@@ -25,17 +27,33 @@ pub(in crate::cli) struct Push {
     /// The file of its parameters.
     #[arg(long, value_name = "FILE")]
     parameters: Option<PathBuf>,
+    /// The file of the signature [default: FILE.minisig, where there is one].
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// Push it although the warehouse's table cannot simply follow.
     #[arg(long)]
     breaking: bool,
+    /// Push it although what it reads has not been landed like that.
+    #[arg(long)]
+    unlanded: bool,
 }
 
 impl Push {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let component = read(&call.folder().join(&self.file))?;
-        let parameters = parameters(call, self.parameters.as_deref())?;
-        let pipeline = call.pipeline().await?;
-        let report = pipeline.push(component, parameters, self.breaking).await?;
+        let file = call.folder().join(&self.file);
+        let beside = signature_of(&file);
+        let signed = match &self.signature {
+            Some(named) => Some(call.folder().join(named)),
+            None => beside.is_file().then_some(beside),
+        };
+        let push = publish::Push {
+            component: read(&file)?.into(),
+            parameters: parameters(call, self.parameters.as_deref())?.into(),
+            signature: signed.map(|file| signature(&file)).transpose()?,
+            breaking: self.breaking,
+            unlanded: self.unlanded,
+        };
+        let report = call.pipeline().await?.push(push).await?;
         Ok(Answer::new(told(&report, call.paint()), &report))
     }
 }
@@ -43,7 +61,11 @@ impl Push {
 fn told(report: &PushReport, paint: Paint) -> String {
     let module = &report.module;
     let mut text = match report.is_new {
-        true => format!("{} {module}\n", paint.good("pushed")),
+        true => format!(
+            "{} {module}, vouched for by {}\n",
+            paint.good("pushed"),
+            report.vouched_by
+        ),
         false => format!("{module} is there already\n"),
     };
     // Writing to a String cannot fail.
@@ -53,6 +75,9 @@ fn told(report: &PushReport, paint: Paint) -> String {
             true => writeln!(text, "  {}", paint.doubtful(line)),
             false => writeln!(text, "  {line}"),
         };
+    }
+    for misfit in &report.misfits {
+        let _ = writeln!(text, "  {}", paint.doubtful(misfit));
     }
     if report.active.as_deref() != Some(module.version.as_str()) {
         let _ = writeln!(
@@ -70,6 +95,7 @@ mod tests {
     use crate::contract::ModuleRef;
     use crate::digest::Digest;
     use crate::pipeline::publish::OutputChange;
+    use crate::registry::Voucher;
 
     #[test]
     fn what_was_pushed_is_told_with_what_the_warehouse_will_do() {
@@ -86,18 +112,23 @@ mod tests {
                 consequence: "the warehouse adds it".into(),
                 breaking: false,
             }],
+            misfits: vec!["the module reads the table `team`, which has not been landed".into()],
+            vouched_by: Voucher::Key("E7620F1842B4E81F".into()),
             module,
         };
         let digest = Digest::of("dim-staff").short();
         assert_eq!(
             told(&report, Paint::new(false)),
             format!(
-                "pushed dim-staff@1.1.0 ({digest})\n  the column `location` is new: the warehouse adds it\n\
+                "pushed dim-staff@1.1.0 ({digest}), vouched for by key E7620F1842B4E81F\n  \
+                 the column `location` is new: the warehouse adds it\n  \
+                 the module reads the table `team`, which has not been landed\n\
                  it is used once it is promoted: tidemill module promote dim-staff@1.1.0 --why \"…\"\n"
             )
         );
         report.is_new = false;
         report.changes.clear();
+        report.misfits.clear();
         report.active = Some("1.1.0".into());
         assert_eq!(
             told(&report, Paint::new(false)),

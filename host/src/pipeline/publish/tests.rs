@@ -5,6 +5,7 @@ use chrono::DateTime;
 use super::*;
 use crate::contract::LoadMode;
 use crate::digest::Digest;
+use crate::registry::{DescribedColumn, DescribedOutput, Descriptor};
 
 /// `key Int32 NOT NULL, name Utf8 NOT NULL, place Utf8`.
 fn descriptor() -> Descriptor {
@@ -110,6 +111,8 @@ fn history(versions: &[&str]) -> Vec<Promotion> {
         when: DateTime::UNIX_EPOCH,
         why: "a test".into(),
         previous: None,
+        shadow: None,
+        after: None,
     };
     versions.iter().enumerate().map(promotion).collect()
 }
@@ -142,11 +145,11 @@ fn what_breaks_is_refused_unless_it_is_asked_for() {
         version: "2.0.0".into(),
         digest: Digest::of("2"),
     };
-    let refused = refuse_breaking(&changes, &module, &active, false).expect_err("it breaks");
+    let refused = refuse_breaking(&changes, &module, Some(&active), false).expect_err("it breaks");
     assert_eq!(
         refused.to_string(),
         "dim-a@2.0.0 makes something else than 1.0.0, which is active: the column `place` is gone: \
          it stays in the table, and new rows have NULL in it"
     );
-    refuse_breaking(&changes, &module, &active, true).expect("it was asked for");
+    refuse_breaking(&changes, &module, Some(&active), true).expect("it was asked for");
 }

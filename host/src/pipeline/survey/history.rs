@@ -8,7 +8,7 @@ use crate::manifest::{LandingManifest, ManifestLog, ProcessedManifest, rows_of};
 use crate::pipeline::report::{
     LandedSummary, LandingSummary, ModuleListing, RunSummary, TransformSummary,
 };
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError, Trust};
 use crate::run::RunId;
 use crate::zone::Zone;
 
@@ -87,7 +87,10 @@ fn landing_summary(manifest: LandingManifest) -> LandingSummary {
 ///
 /// # Errors
 /// `Data` when a record is damaged, `Unavailable`.
-pub(in crate::pipeline) async fn modules(registry: &Registry) -> Result<Vec<ModuleListing>> {
+pub(in crate::pipeline) async fn modules(
+    registry: &Registry,
+    trust: &Trust,
+) -> Result<Vec<ModuleListing>> {
     let history = registry.history().await?;
     let mut modules = Vec::new();
     for name in registry.names().await? {
@@ -99,10 +102,17 @@ pub(in crate::pipeline) async fn modules(registry: &Registry) -> Result<Vec<Modu
             let stored = registry.read(&name, &version.to_string()).await?;
             let module = stored.module();
             let promotion = history.iter().rev().find(|p| p.module() == module);
+            let vouched_by = match registry.voucher(&stored, trust).await {
+                Ok(voucher) => Some(voucher),
+                Err(RegistryError::Zone(error)) => return Err(error.into()),
+                Err(_) => None,
+            };
             modules.push(ModuleListing {
                 active: active.is_some_and(|active| active.module() == module),
                 promoted: promotion.map(|p| p.when),
                 by: promotion.map(|p| p.who.clone()),
+                why: promotion.map(|p| p.why.clone()),
+                vouched_by,
                 bytes: stored.component.len() as u64,
                 module,
             });
