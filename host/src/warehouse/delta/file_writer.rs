@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -76,11 +76,12 @@ impl FileWriter {
     pub(super) fn finish(self) -> Result<Finished, ParquetError> {
         let metadata = self.rows.close()?;
         let name = self.path.file_name().and_then(|name| name.to_str());
-        let written = SystemTime::now().duration_since(UNIX_EPOCH);
+        let file = std::fs::metadata(&self.path)?;
+        let written = file.modified()?.duration_since(UNIX_EPOCH);
         let add = Add {
             path: name.unwrap_or_default().to_owned(),
             partition_values: HashMap::new(),
-            size: std::fs::metadata(&self.path)?.len().cast_signed(),
+            size: file.len().cast_signed(),
             modification_time: written.map_or(0, |since| since.as_millis() as i64),
             data_change: true,
             stats: Some(statistics::of(&metadata, &self.schema).to_string()),
