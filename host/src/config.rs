@@ -14,6 +14,7 @@ mod document;
 mod environment;
 mod error;
 mod limits;
+mod modules;
 mod plan;
 mod reference;
 mod resolve;
@@ -28,9 +29,10 @@ pub use document::Assignment;
 pub use environment::Environment;
 pub use error::{ConfigError, Place, Setting};
 pub use limits::LimitsPlan;
+pub use modules::ModulesPlan;
 pub use plan::{
-    Cursor, ModulesPlan, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan,
-    TransformPlan, WarehousePlan, When, ZonesPlan,
+    Cursor, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan, TransformPlan,
+    WarehousePlan, When, ZonesPlan,
 };
 pub use secret::Secret;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LimitsPlan, Secret};
+use super::{LimitsPlan, ModulesPlan, Secret};
 use crate::run::Stage;
 use crate::source::SourceOptions;
 use crate::warehouse::WarehouseOptions;
@@ -181,15 +181,6 @@ pub struct TransformPlan {
     pub module: String,
     /// The source its inputs come from, where several have a table of that name.
     pub source: Option<String>,
-}
-
-/// Whose modules are used, besides those inside tidemill.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ModulesPlan {
-    /// Public keys of minisign, in base 64. Where there is one, no module runs that nobody vouches for.
-    pub keys: Vec<String>,
-    /// Whether modules that nobody signed are used as well.
-    pub unsigned: bool,
 }
 
 /// One entry of the timetable.

@@ -13,7 +13,7 @@ use super::settings::{
 use super::{
     ConfigError, Cursor, Environment, LimitsPlan, ModulesPlan, OnSchemaChange, Plan, Schedule,
     Secret, ServePlan, Settings, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When,
-    ZonesPlan, reference, unit,
+    ZonesPlan, modules, reference, unit,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -297,7 +297,7 @@ impl Resolver<'_> {
         let module = self
             .text(transform.module.as_deref(), &key.of("module"))?
             .ok_or_else(|| self.missing(&key.of("module"), "module = "))?;
-        if !is_module(&module) {
+        if !modules::is_module(&module) {
             let problem = "is not a module's name and version";
             return Err(self.value(&key.of("module"), &module, problem));
         }
@@ -488,18 +488,4 @@ impl Resolver<'_> {
             example: format!("{assignment}{}", self.document.example(&key.0)),
         }
     }
-}
-
-/// Whether `text` is a name of lower-case letters, digits and hyphens, `@`, and one to three numbers.
-fn is_module(text: &str) -> bool {
-    let Some((name, version)) = text.split_once('@') else {
-        return false;
-    };
-    let name_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let numbers: Vec<_> = version.split('.').collect();
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.len() <= 64
-        && name.bytes().all(name_byte)
-        && numbers.len() <= 3
-        && numbers.iter().all(|number| number.parse::<u32>().is_ok())
 }

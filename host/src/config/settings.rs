@@ -144,7 +144,8 @@ pub struct WarehouseSettings {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TransformSettings {
-    /// The module that makes it, by name and version: `dim-staff@1` is the 1.x that was promoted last.
+    /// The module that makes it, by name and version: `dim-staff@1` is the 1.x that was promoted last. An exact version,
+    /// `dim-staff@1.2.3`, or a digest, `dim-staff@sha256:…`, follows no promotion.
     #[schemars(required, example = &"dim-staff@1")]
     pub module: Option<String>,
     /// The source its inputs come from, where several have a table of that name.
