@@ -22,6 +22,7 @@ pub mod publish;
 pub mod report;
 mod rows;
 mod schema;
+pub mod shadow;
 mod survey;
 mod sweep;
 mod transform;
@@ -36,12 +37,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
 
-use crate::builtin::BuiltinModule;
 use crate::config::{LimitsPlan, Plan};
-use crate::contract::ModuleRef;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
-use crate::registry::{Promoter, Registry, Stored, Trust};
+use crate::registry::{Registry, Trust};
 use crate::run::{RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
@@ -52,8 +51,8 @@ use inputs::{Landings, Reader};
 use load::Loading;
 use modules::{Made, Shelf};
 use report::{
-    Check, ExtractReport, LoadReport, ModuleListing, Observer, PlanReport, RejectReason, RunReport,
-    RunSummary, Scope, SweepReport, SweptObject, TableFailure, TransformReport, VerifyReport,
+    Check, ExtractReport, LoadReport, Observer, PlanReport, RejectReason, RunReport, RunSummary,
+    Scope, SweepReport, SweptObject, TableFailure, TransformReport, VerifyReport,
 };
 use sweep::Notes;
 use transform::Transformation;
@@ -360,73 +359,6 @@ impl Pipeline {
     /// `Config` with the engine's message when the SQL is wrong.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream)> {
         Ok(self.warehouse()?.query(sql).await?)
-    }
-
-    /// Puts the built-in modules into the modules zone and promotes those that are not; gives how many were.
-    ///
-    /// # Errors
-    /// `Module` when one does not load, `Unavailable` when the zone cannot be written.
-    pub async fn install(
-        &self,
-        modules: &[BuiltinModule],
-        who: &str,
-        when: DateTime<Utc>,
-    ) -> Result<usize> {
-        let promoter = Promoter {
-            who: who.to_owned(),
-            when,
-            why: "built into tidemill".to_owned(),
-            shadow: None,
-        };
-        // Compiling takes seconds a module on one core, the rest nothing.
-        let compiled = modules.iter().map(|builtin| {
-            let component = bytes::Bytes::from_static(builtin.bytes);
-            let known = ModuleRef {
-                name: builtin.name.clone(),
-                version: builtin.version.clone(),
-                digest: builtin.sha256,
-            };
-            modules::compile(&self.sandbox, component, bytes::Bytes::new(), known)
-        });
-        let compiled = futures::future::try_join_all(compiled).await?;
-        let mut promoted = 0;
-        for (builtin, module) in modules.iter().zip(compiled) {
-            self.registry
-                .push(builtin.bytes, &[], module.description())
-                .await?;
-            if self.registry.active(&builtin.name).await?.is_none() {
-                self.registry
-                    .promote(&builtin.name, &builtin.version, &promoter)
-                    .await?;
-                promoted += 1;
-            }
-        }
-        Ok(promoted)
-    }
-
-    /// The module that is meant by `dim-staff@1`, its digest verified.
-    ///
-    /// # Errors
-    /// `Config` when there is none, `Data` when its bytes are damaged.
-    pub async fn module(&self, wanted: &str) -> Result<Stored> {
-        let module = self.registry.resolve(wanted).await?;
-        Ok(self.registry.fetch(&module).await?)
-    }
-
-    /// The numbers of the keys that say to have signed a module.
-    ///
-    /// # Errors
-    /// `Unavailable` when the zone does not answer.
-    pub async fn signers(&self, module: &ModuleRef) -> Result<Vec<String>> {
-        Ok(self.registry.signers(module).await?)
-    }
-
-    /// The modules in the modules zone, by name and version.
-    ///
-    /// # Errors
-    /// `Unavailable` when the zone does not answer.
-    pub async fn modules(&self) -> Result<Vec<ModuleListing>> {
-        survey::modules(&self.registry, &self.trust).await
     }
 
     /// Whether everything that a run needs is in place.

@@ -2,7 +2,10 @@
 
 mod failures;
 mod modules;
+mod shadow;
 mod signals;
+mod story;
+mod versions;
 
 use std::path::Path;
 use std::process::Output;

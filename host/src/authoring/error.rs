@@ -51,6 +51,15 @@ pub enum AuthoringError {
         /// The file.
         file: PathBuf,
     },
+    /// A file is no report of a shadow run.
+    #[error("{} is no report of a shadow run", file.display())]
+    NoReport {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        cause: serde_json::Error,
+    },
     /// A key or a signature cannot be made.
     #[error("the key does not work")]
     Key(#[source] minisign::PError),
@@ -73,7 +82,9 @@ impl Classify for AuthoringError {
             },
             Self::Outline(_) => ErrorKind::Module,
             Self::Read { .. } | Self::Write { .. } => ErrorKind::Unavailable,
-            Self::NoKey { .. } | Self::NoSignature { .. } => ErrorKind::Config,
+            Self::NoKey { .. } | Self::NoSignature { .. } | Self::NoReport { .. } => {
+                ErrorKind::Config
+            }
             Self::Key(_) | Self::Unreadable | Self::Lost(_) => ErrorKind::Bug,
         }
     }
@@ -86,6 +97,9 @@ impl Classify for AuthoringError {
             Self::Build(error) => error.hint(),
             Self::Outline(_) => Some("make one of its crate with `tidemill module build`".into()),
             Self::Read { .. } => Some("check that the file exists and that you may read it".into()),
+            Self::Write { cause, .. } if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+                Some("name a file that is not there: a key is never written over".into())
+            }
             Self::Write { .. } => {
                 Some("check that the folder exists and that you may write there".into())
             }
@@ -100,6 +114,9 @@ impl Classify for AuthoringError {
             )),
             Self::NoSignature { .. } => {
                 Some("make one with `tidemill module sign` or `minisign -S`".into())
+            }
+            Self::NoReport { .. } => {
+                Some("make one with `tidemill module shadow … --output json`".into())
             }
             Self::Key(_) | Self::Unreadable | Self::Lost(_) => None,
         }

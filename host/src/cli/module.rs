@@ -6,6 +6,7 @@ mod key;
 mod list;
 mod promote;
 mod push;
+mod shadow;
 mod sign;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(super) enum Module {
     Sign(sign::Sign),
     Push(push::Push),
     List(list::List),
+    Shadow(shadow::Shadow),
     Promote(promote::Promote),
     Rollback(promote::Rollback),
 }
@@ -39,6 +41,7 @@ impl Module {
             Self::Sign(verb) => verb.answer(call).await,
             Self::Push(verb) => verb.answer(call).await,
             Self::List(verb) => verb.answer(call).await,
+            Self::Shadow(verb) => verb.answer(call).await,
             Self::Promote(verb) => verb.answer(call).await,
             Self::Rollback(verb) => verb.answer(call).await,
         }

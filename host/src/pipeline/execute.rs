@@ -4,8 +4,9 @@
 //! that memory is bounded by the channels and not by the table. The same execution with a zone that keeps
 //! nothing is a replay.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{StringArray, UInt32Array, UInt64Array};
 use arrow::compute::take_record_batch;
@@ -15,14 +16,16 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::inputs::Reader;
+use super::declared::check;
+use super::inputs::{Landings, Reader};
 use super::report::Observer;
 use crate::contract::{Delivery, Role};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::manifest::{InputObjects, ProcessedTable};
+use crate::manifest::{CurrentRows, InputObjects, ProcessedTable};
 use crate::run::Stage;
 use crate::sandbox::{Context, Module, Reject, SandboxError, Session, Step, Usage};
+use crate::table::TableName;
 use crate::zone::Zone;
 use crate::zone::parquet::{PartWriter, Settings};
 
@@ -74,6 +77,40 @@ pub(super) struct Execution {
     pub(super) observer: Arc<dyn Observer>,
 }
 
+/// What running a module took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ran {
+    /// What the sandbox counted.
+    pub(super) usage: Usage,
+    /// How long the module's calls took together.
+    pub(super) inside: Duration,
+}
+
+/// The objects that a module is given of a landing, with the landed key of each input's table.
+///
+/// # Errors
+/// `Config` when what is landed is not what the module declared.
+pub(super) async fn inputs_of(
+    landings: &Landings,
+    module: &Module,
+    landing: u64,
+    kept: &BTreeMap<TableName, CurrentRows>,
+) -> Result<(Vec<InputObjects>, Vec<Vec<String>>)> {
+    let (mut inputs, mut keys) = (Vec::new(), Vec::new());
+    for input in &module.description().inputs {
+        let objects = landings
+            .objects(&input.table, input.delivery, landing, kept)
+            .await?;
+        let state = landings.state(&input.table, landing).await?;
+        if let Some(state) = &state {
+            check(input, state)?;
+        }
+        keys.push(state.map(|s| s.table.key).unwrap_or_default());
+        inputs.push(objects);
+    }
+    Ok((inputs, keys))
+}
+
 /// What an execution gave.
 pub(super) struct Outcome {
     /// What the manifest records.
@@ -122,23 +159,34 @@ impl Execution {
     /// `Module` when the module fails or lies, `Data` when an input is damaged or does not fit,
     /// `Unavailable` when a zone does not answer. Objects that were written are named by no manifest then.
     pub(super) async fn run(self) -> Result<Outcome> {
-        let (feed, fed) = mpsc::channel(BATCHES_UNDER_WAY);
         let (give, given) = mpsc::channel(BATCHES_UNDER_WAY);
+        let (ran, collected) = tokio::join!(self.stream(give), self.collect(given));
+        // The module's own error comes first: the other is what follows from it.
+        let ran = ran?;
+        let collected = collected?;
+        let Some(ran) = ran else {
+            return Err(ExecuteError::Stopped.into());
+        };
+        self.outcome(collected, ran.usage).await
+    }
+
+    /// Runs the module over all of its inputs and gives every step to `give`; `None` when nobody took them all.
+    ///
+    /// # Errors
+    /// `Module` when the module fails or lies, `Data` when an input is damaged or does not fit, `Unavailable` when a
+    /// zone does not answer.
+    pub(super) async fn stream(&self, give: mpsc::Sender<Step>) -> Result<Option<Ran>> {
+        let (feed, fed) = mpsc::channel(BATCHES_UNDER_WAY);
         let module = self.module.clone();
         let context = Context {
             logical_time_micros: self.logical_time.timestamp_micros(),
             seed: seed(&self.landing_sha256),
         };
         let thread = tokio::task::spawn_blocking(move || drive(&module, context, fed, give));
-        let (fed, collected, driven) = tokio::join!(self.feed(feed), self.collect(given), thread);
-        // The module's own error comes first: the others are what follows from it.
-        let usage = driven.map_err(ExecuteError::Lost)??;
+        let (fed, driven) = tokio::join!(self.feed(feed), thread);
+        let ran = driven.map_err(ExecuteError::Lost)??;
         fed?;
-        let collected = collected?;
-        let Some(usage) = usage else {
-            return Err(ExecuteError::Stopped.into());
-        };
-        self.outcome(collected, usage).await
+        Ok(ran)
     }
 
     /// Sends every input in the order of the contract: lookups first.
@@ -283,7 +331,7 @@ fn drive(
     context: Context,
     mut fed: mpsc::Receiver<Feed>,
     give: mpsc::Sender<Step>,
-) -> Result<Option<Usage>, SandboxError> {
+) -> Result<Option<Ran>, SandboxError> {
     let mut begun = Instant::now();
     let mut session: Session = module.open(context)?;
     let mut inside = begun.elapsed();
@@ -299,7 +347,8 @@ fn drive(
                 let module = module.reference();
                 let in_module_us = inside.as_micros() as u64;
                 tracing::debug!(%module, in_module_us, fuel = usage.fuel, "module is done");
-                return Ok(give.blocking_send(step).is_ok().then_some(usage));
+                let taken = give.blocking_send(step).is_ok();
+                return Ok(taken.then_some(Ran { usage, inside }));
             }
         };
         inside += begun.elapsed();

@@ -1,21 +1,26 @@
-//! What becomes of a module that was built: pushed, promoted, rolled back.
+//! What becomes of a module that was built: pushed, promoted, rolled back, listed.
 //!
-//! Pushing compares what a module makes with what the active version of it makes, and what it reads with what is landed,
-//! because a version that is in the registry is one that anybody may promote. A rollback is a promotion of an older
-//! version: the log only grows.
+//! Pushing compares what a module makes with what the active version of it makes, and what it reads with what is
+//! landed, because a version that is in the registry is one that anybody may promote. A rollback is a promotion of an
+//! older version: the log only grows.
 
 mod compatibility;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Pipeline;
 use super::declared::check;
 use super::inputs::{InputError, Landings};
 use super::modules::{self, ModuleError};
+use super::report::ModuleListing;
+use super::shadow::report::ShadowReport;
+use super::survey;
+use crate::builtin::BuiltinModule;
 use crate::contract::{Description, ModuleRef};
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::{Minisig, Pick, Promoter, Promotion, Pushed, Voucher, Wanted};
+use crate::registry::{Minisig, Pick, Promoter, Promotion, Pushed, Stored, Voucher, Wanted};
 use crate::sandbox::Module;
 pub use compatibility::OutputChange;
 use compatibility::changes;
@@ -91,6 +96,20 @@ pub(crate) enum PublishError {
     /// A promotion names one version.
     #[error("`{0}` is no exact version")]
     Inexact(String),
+    /// The report is of other versions.
+    #[error(
+        "the shadow report is of {tried} beside {beside}, and {module} is to take the place of {active}"
+    )]
+    OtherReport {
+        /// The version that was tried.
+        tried: String,
+        /// The version that was in use then.
+        beside: String,
+        /// What is to be promoted.
+        module: String,
+        /// What is active now.
+        active: String,
+    },
     /// There is nothing to go back from.
     #[error("no version of {0} is active")]
     NeverActive(String),
@@ -117,6 +136,7 @@ impl Classify for PublishError {
                     .into()
             }
             Self::Inexact(_) => "write it like dim-staff@1.2.3".into(),
+            Self::OtherReport { .. } => "make another with `tidemill module shadow`".into(),
             Self::NeverActive(_) => "`tidemill module list` shows what there is".into(),
             Self::NothingBefore { name, .. } => {
                 format!("promote another with `tidemill module promote {name}@VERSION`")
@@ -130,8 +150,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Module` when it cannot be loaded; `Config` when nobody vouches for it whom the project trusts, the version is
-    /// there with other bytes, it makes something else than the active version, or reads what is not landed, and neither
-    /// was asked for; `Data` when its signature is wrong.
+    /// there with other bytes, it makes something else than the active version, or reads what is not landed, and
+    /// neither was asked for; `Data` when its signature is wrong.
     pub async fn push(&self, push: Push) -> Result<PushReport> {
         let (component, parameters) = (&push.component, &push.parameters);
         let module = self
@@ -209,17 +229,28 @@ impl Pipeline {
             .collect())
     }
 
-    /// Makes an exact version the active one of its module, if it can be loaded.
+    /// Makes an exact version the active one of its module, if it can be loaded. Whoever decided it may have looked at
+    /// the report of a shadow run.
     ///
     /// # Errors
-    /// `Config` when there is no such version, `Data` when its bytes are damaged, `Module` when it cannot be loaded,
+    /// `Config` when there is no such version or the report is of others, `Data` when its bytes are damaged,
+    /// `Module` when it cannot be loaded,
     /// `Conflict` when others promote at the same time.
-    pub async fn promote(&self, wanted: &str, promoter: &Promoter) -> Result<PromotionReport> {
+    pub async fn promote(
+        &self,
+        wanted: &str,
+        promoter: &Promoter,
+        report: Option<&ShadowReport>,
+    ) -> Result<PromotionReport> {
         let parsed: Wanted = wanted.parse()?;
         if !matches!(parsed.pick, Pick::Version(_) | Pick::Digest(_)) {
             return Err(PublishError::Inexact(wanted.to_owned()).into());
         }
         let module = self.registry.resolve(wanted).await?;
+        let active = self.registry.active(&module.name).await?;
+        if let Some(report) = report {
+            fits(report, &module, active.as_ref())?;
+        }
         self.activate(&module, promoter).await
     }
 
@@ -238,6 +269,73 @@ impl Pipeline {
             active: active.version.clone(),
         })?;
         self.activate(&before.module(), promoter).await
+    }
+
+    /// Puts the built-in modules into the modules zone and promotes those that are not; gives how many were.
+    ///
+    /// # Errors
+    /// `Module` when one does not load, `Unavailable` when the zone cannot be written.
+    pub async fn install(
+        &self,
+        modules: &[BuiltinModule],
+        who: &str,
+        when: DateTime<Utc>,
+    ) -> Result<usize> {
+        let promoter = Promoter {
+            who: who.to_owned(),
+            when,
+            why: "built into tidemill".to_owned(),
+            shadow: None,
+        };
+        // Compiling takes seconds a module on one core, the rest nothing.
+        let compiled = modules.iter().map(|builtin| {
+            let component = Bytes::from_static(builtin.bytes);
+            let known = ModuleRef {
+                name: builtin.name.clone(),
+                version: builtin.version.clone(),
+                digest: builtin.sha256,
+            };
+            modules::compile(&self.sandbox, component, Bytes::new(), known)
+        });
+        let compiled = futures::future::try_join_all(compiled).await?;
+        let mut promoted = 0;
+        for (builtin, module) in modules.iter().zip(compiled) {
+            self.registry
+                .push(builtin.bytes, &[], module.description())
+                .await?;
+            if self.registry.active(&builtin.name).await?.is_none() {
+                self.registry
+                    .promote(&builtin.name, &builtin.version, &promoter)
+                    .await?;
+                promoted += 1;
+            }
+        }
+        Ok(promoted)
+    }
+
+    /// The module that is meant by `dim-staff@1`, its digest verified.
+    ///
+    /// # Errors
+    /// `Config` when there is none, `Data` when its bytes are damaged.
+    pub async fn module(&self, wanted: &str) -> Result<Stored> {
+        let module = self.registry.resolve(wanted).await?;
+        Ok(self.registry.fetch(&module).await?)
+    }
+
+    /// The numbers of the keys that say to have signed a module.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn signers(&self, module: &ModuleRef) -> Result<Vec<String>> {
+        Ok(self.registry.signers(module).await?)
+    }
+
+    /// The modules in the modules zone, by name and version.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer.
+    pub async fn modules(&self) -> Result<Vec<ModuleListing>> {
+        survey::modules(&self.registry, &self.trust).await
     }
 
     /// A module that nothing is known of but what it says itself.
@@ -281,6 +379,25 @@ fn standing<'h>(history: &'h [Promotion], name: &str) -> Vec<&'h Promotion> {
         }
     }
     standing
+}
+
+/// Sees to it that a report is of what is to be done.
+fn fits(
+    report: &ShadowReport,
+    module: &ModuleRef,
+    active: Option<&Promotion>,
+) -> Result<(), PublishError> {
+    let (tried, beside) = (&report.candidate.module, &report.active.module);
+    let is_beside = active.is_some_and(|active| active.module() == *beside);
+    if tried == module && is_beside {
+        return Ok(());
+    }
+    Err(PublishError::OtherReport {
+        tried: tried.to_string(),
+        beside: beside.to_string(),
+        module: module.to_string(),
+        active: active.map_or_else(|| "nothing".into(), |active| active.module().to_string()),
+    })
 }
 
 fn refuse_breaking(

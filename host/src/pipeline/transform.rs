@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 
-use super::declared::check;
-use super::execute::{Execution, Outcome};
+use super::execute::{Execution, Outcome, inputs_of};
 use super::history;
 use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
 use super::modules::Made;
@@ -204,25 +203,8 @@ impl Transformation<'_> {
     }
 
     async fn make_one(&self, manifest: &ProcessedManifest, made: &Made) -> Result<Outcome> {
-        let mut inputs = Vec::new();
-        let mut keys = Vec::new();
-        for input in &made.module.description().inputs {
-            let objects = self
-                .landings
-                .objects(
-                    &input.table,
-                    input.delivery,
-                    manifest.landing,
-                    &manifest.current,
-                )
-                .await?;
-            let state = self.landings.state(&input.table, manifest.landing).await?;
-            if let Some(state) = &state {
-                check(input, state)?;
-            }
-            keys.push(state.map(|s| s.table.key).unwrap_or_default());
-            inputs.push(objects);
-        }
+        let (landing, kept) = (manifest.landing, &manifest.current);
+        let (inputs, keys) = inputs_of(&self.landings, &made.module, landing, kept).await?;
         let execution = Execution {
             module: made.module.clone(),
             reader: self.reader.clone(),

@@ -28,7 +28,7 @@ const UNKNOWN_MODULE: &str = "[source.shop]\nurl = \"sqlite://shop.db\"\n\
 const MISTYPED: &str = "[limits]\nmemroy = \"1 GiB\"\n";
 
 /// In the order of the help.
-const USES: [Use; 25] = [
+const USES: [Use; 26] = [
     Use {
         file: None,
         before: a_file,
@@ -133,6 +133,11 @@ const USES: [Use; 25] = [
         file: None,
         before: nothing,
         arguments: &["module", "list"],
+    },
+    Use {
+        file: Some(SHOP),
+        before: nothing,
+        arguments: &["module", "shadow", "dim-thing@1.1.0"],
     },
     Use {
         file: Some(SHOP),

@@ -2,50 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tidemill_tests::guests;
 use tidemill_tests::project::Project;
+
+use super::versions::component;
 
 const SHOP: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n";
 
 /// What the project file says while modules are developed.
 const UNSIGNED: &str = "[modules]\nunsigned = true\n";
-
-/// The component of `dim-design` with one text in it replaced by another as long, wherever it stands.
-///
-/// So there are versions of a module that differ in one thing, without a compiler. The contract's own version, which
-/// follows an `@`, is left alone.
-fn component(replaced: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let guests = guests::all("totesys")?;
-    let guest = guests.into_iter().find(|guest| guest.name == "dim-design");
-    let mut bytes = guest.context("there is dim-design")?.component;
-    for (from, to) in replaced {
-        ensure!(from.len() == to.len(), "{from} and {to} are not as long");
-        let (next, found) = with(&bytes, from, to);
-        ensure!(found > 0, "{from} does not stand in the component");
-        bytes = next;
-    }
-    Ok(bytes)
-}
-
-/// The bytes with `to` in place of `from`, and in how many places.
-fn with(bytes: &[u8], from: &str, to: &str) -> (Vec<u8>, usize) {
-    let (mut made, mut found) = (Vec::with_capacity(bytes.len()), 0);
-    let (mut rest, mut before) = (bytes, 0);
-    while let Some((byte, tail)) = rest.split_first() {
-        match rest.strip_prefix(from.as_bytes()) {
-            Some(after) if before != b'@' => {
-                made.extend_from_slice(to.as_bytes());
-                (rest, found) = (after, found + 1);
-            }
-            _ => {
-                made.push(*byte);
-                rest = tail;
-            }
-        }
-        before = *byte;
-    }
-    (made, found)
-}
 
 /// A project with three versions of `dim-design` beside it, of which the last makes another column.
 fn project() -> Result<Project> {
@@ -62,7 +26,10 @@ fn project_with(modules: &str) -> Result<Project> {
             &[("1.0.0", "2.0.0"), ("file_name", "file_nome")],
         ),
     ] {
-        std::fs::write(project.path().join(file), component(replaced)?)?;
+        std::fs::write(
+            project.path().join(file),
+            component("dim-design", replaced)?,
+        )?;
     }
     Ok(project)
 }
@@ -293,7 +260,10 @@ fn what_is_put_into_the_registry_past_tidemill_is_not_promoted() -> Result<()> {
     let evil = Project::with_file(&format!("{SHOP}{UNSIGNED}"))?;
     std::fs::write(
         evil.path().join("evil.wasm"),
-        component(&[("1.0.0", "1.1.0"), ("file_name", "file_nome")])?,
+        component(
+            "dim-design",
+            &[("1.0.0", "1.1.0"), ("file_name", "file_nome")],
+        )?,
     )?;
     json(&evil, "push evil.wasm")?;
     let theirs = evil.path().join("lake/modules/dim-design/1.1.0");

@@ -1,10 +1,16 @@
 //! `module promote` and `module rollback`: which version is active.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
+use super::read;
+use crate::authoring::AuthoringError;
 use crate::cli::answer::Answer;
 use crate::cli::invocation::Invocation;
+use crate::digest::Digest;
 use crate::pipeline::publish::PromotionReport;
+use crate::pipeline::shadow::report::ShadowReport;
 use crate::registry::Promoter;
 
 /// Make a version the active one of its module.
@@ -21,6 +27,9 @@ pub(in crate::cli) struct Promote {
     /// Why, for whoever reads the log of promotions.
     #[arg(long, value_name = "TEXT")]
     why: String,
+    /// The report of `module shadow --output json` that was looked at; its digest goes into the log.
+    #[arg(long, value_name = "FILE")]
+    shadow: Option<PathBuf>,
 }
 
 /// Make the version active again that was active before.
@@ -39,9 +48,18 @@ pub(in crate::cli) struct Rollback {
 
 impl Promote {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let promoter = promoter(call, self.why);
+        let mut promoter = promoter(call, self.why);
+        let shadow = match &self.shadow {
+            Some(file) => {
+                let bytes = read(&call.folder().join(file))?;
+                promoter.shadow = Some(Digest::of(&bytes));
+                Some(shadow_report(file, &bytes)?)
+            }
+            None => None,
+        };
         let pipeline = call.pipeline().await?;
-        let report = pipeline.promote(&self.module, &promoter).await?;
+        let promoted = pipeline.promote(&self.module, &promoter, shadow.as_ref());
+        let report = promoted.await?;
         Ok(Answer::new(told(&report), &report))
     }
 }
@@ -53,6 +71,13 @@ impl Rollback {
         let report = pipeline.roll_back(&self.name, &promoter).await?;
         Ok(Answer::new(told(&report), &report))
     }
+}
+
+fn shadow_report(file: &Path, bytes: &[u8]) -> Result<ShadowReport, AuthoringError> {
+    serde_json::from_slice(bytes).map_err(|cause| AuthoringError::NoReport {
+        file: file.to_owned(),
+        cause,
+    })
 }
 
 /// Who calls, as the system says.
