@@ -18,6 +18,7 @@ mod plan;
 mod preview;
 mod progress;
 mod query;
+mod replay;
 mod run;
 mod runs;
 mod schema;
@@ -76,6 +77,7 @@ enum Verb {
     Preview(preview::Preview),
     Query(query::Query),
     Runs(runs::Runs),
+    Replay(replay::Replay),
     Verify(verify::Verify),
     Sweep(sweep::Sweep),
     Serve(serve::Serve),
@@ -100,6 +102,7 @@ impl Verb {
             Self::Preview(verb) => verb.answer(call).await,
             Self::Query(verb) => verb.answer(call).await,
             Self::Runs(verb) => verb.answer(call).await,
+            Self::Replay(verb) => verb.answer(call).await,
             Self::Verify(verb) => verb.answer(call).await,
             Self::Sweep(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,

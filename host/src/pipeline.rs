@@ -333,7 +333,21 @@ impl Pipeline {
     /// # Errors
     /// `Unavailable` when a zone does not answer. What differs is in the report instead.
     pub async fn verify(&self) -> Result<VerifyReport> {
+        self.verified(None).await
+    }
+
+    /// Checks what `run` landed, and executes the transforms of that run again: each with the module that it recorded,
+    /// on the objects that it recorded.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn replay(&self, run: &RunId) -> Result<VerifyReport> {
+        self.verified(Some(run.clone())).await
+    }
+
+    async fn verified(&self, only: Option<RunId>) -> Result<VerifyReport> {
         let verification = verify::Verification {
+            only,
             reader: self.reader(),
             registry: &self.registry,
             sandbox: &self.sandbox,

@@ -2,6 +2,7 @@
 
 mod failures;
 mod modules;
+mod replay;
 mod shadow;
 mod signals;
 mod story;

@@ -32,7 +32,7 @@ impl Runs {
 }
 
 /// The one run whose id begins with `id`.
-fn find<'r>(runs: &'r [RunSummary], id: &str) -> Result<&'r RunSummary, UsageError> {
+pub(super) fn find<'r>(runs: &'r [RunSummary], id: &str) -> Result<&'r RunSummary, UsageError> {
     let newest = || runs.iter().max_by(|a, b| a.run.cmp(&b.run));
     if id == "last" {
         return newest().ok_or_else(|| UsageError::Choice {

@@ -26,7 +26,7 @@ impl Verify {
     }
 }
 
-fn told(report: &VerifyReport, paint: Paint) -> String {
+pub(super) fn told(report: &VerifyReport, paint: Paint) -> String {
     let mut text = format!(
         "{} with {} read\n{} made again with {} compared\n",
         counted(report.landings, "landing", "landings"),

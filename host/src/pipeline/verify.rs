@@ -1,4 +1,5 @@
-//! Verify: every landed object is what its manifest says, and every transform gives the same bytes again.
+//! Verify: every landed object is what its manifest says, and every transform gives the same bytes again. Replay is the
+//! same for what one run made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest, ProcessedTable};
 use crate::registry::Registry;
-use crate::run::Stage;
+use crate::run::{RunId, Stage};
 use crate::sandbox::{Module, Sandbox};
 use crate::zone::Zone;
 use crate::zone::discard::Discard;
@@ -43,6 +44,8 @@ pub(super) struct Verification<'a> {
     pub(super) sources: Vec<String>,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
+    /// The run to look at; `None` for all.
+    pub(super) only: Option<RunId>,
     /// Modules that are loaded, by digest.
     pub(super) loaded: HashMap<Digest, Module>,
     /// What was found.
@@ -77,6 +80,9 @@ impl Verification<'_> {
                     continue;
                 }
             };
+            if !self.is_wanted(&manifest.run) {
+                continue;
+            }
             self.report.landings += 1;
             for table in manifest
                 .tables
@@ -91,6 +97,10 @@ impl Verification<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_wanted(&self, run: &RunId) -> bool {
+        self.only.as_ref().is_none_or(|only| only == run)
     }
 
     async fn object(&mut self, zone: &Arc<dyn Zone>, object: &Object) -> Result<()> {
@@ -115,6 +125,9 @@ impl Verification<'_> {
                     continue;
                 }
             };
+            if !self.is_wanted(&manifest.run) {
+                continue;
+            }
             let landings = Landings::new(self.reader.landed.clone(), &manifest.source);
             for (name, table) in &manifest.tables {
                 self.report.transforms += 1;

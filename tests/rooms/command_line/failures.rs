@@ -28,7 +28,7 @@ const UNKNOWN_MODULE: &str = "[source.shop]\nurl = \"sqlite://shop.db\"\n\
 const MISTYPED: &str = "[limits]\nmemroy = \"1 GiB\"\n";
 
 /// In the order of the help.
-const USES: [Use; 26] = [
+const USES: [Use; 27] = [
     Use {
         file: None,
         before: a_file,
@@ -83,6 +83,11 @@ const USES: [Use; 26] = [
         file: Some(SHOP),
         before: nothing,
         arguments: &["runs", "20260101T000000000Z-00000000"],
+    },
+    Use {
+        file: Some(SHOP),
+        before: a_landing,
+        arguments: &["replay", "20260101T000000000Z-00000000"],
     },
     Use {
         file: Some(SHOP),
