@@ -96,12 +96,12 @@ fn rows(versions: &[(i32, i32, bool)]) -> Value {
 /// Whatever is newer than the program is named with its format, and the hint is to upgrade.
 #[test]
 fn what_a_later_version_wrote_is_refused_with_the_hint_to_upgrade() -> Result<()> {
-    for (file, call) in [
-        ("lake/ingestion/totesys/_manifests/0000000003.json", "run"),
-        ("lake/processed/_manifests/0000000003.json", "run"),
-        ("lake/modules/_promotions/0000000002.json", "run"),
-        ("lake/modules/fact-payment/1.0.0/module.json", "run"),
-        ("warehouse/_tidemill/publications/0000000003.json", "run"),
+    for (file, known) in [
+        ("lake/ingestion/totesys/_manifests/0000000003.json", 1),
+        ("lake/processed/_manifests/0000000003.json", 1),
+        ("lake/modules/_promotions/0000000002.json", 2),
+        ("lake/modules/fact-payment/1.0.0/module.json", 1),
+        ("warehouse/_tidemill/publications/0000000003.json", 1),
     ] {
         let project = fixture::project("v1")?;
         let file = project.path().join(file);
@@ -110,13 +110,13 @@ fn what_a_later_version_wrote_is_refused_with_the_hint_to_upgrade() -> Result<()
         ensure!(newer != text, "{} has a format", file.display());
         std::fs::write(&file, newer)?;
         Connection::open(project.path().join("totesys.sqlite"))?.execute_batch(DAY)?;
-        let said = project.call([call])?;
-        refused(&said, &file).with_context(|| format!("{}: {said:#?}", file.display()))?;
+        let said = project.call(["run"])?;
+        refused(&said, &file, known).with_context(|| format!("{}: {said:#?}", file.display()))?;
     }
     Ok(())
 }
 
-fn refused(said: &Said, file: &Path) -> Result<()> {
+fn refused(said: &Said, file: &Path, known: u32) -> Result<()> {
     let name = file
         .file_name()
         .context("a file has a name")?
@@ -124,10 +124,8 @@ fn refused(said: &Said, file: &Path) -> Result<()> {
     let talk = format!("{}{}", said.stdout, said.stderr);
     ensure!(!matches!(said.code, Some(0 | 3)), "it went on");
     ensure!(talk.contains(&*name), "the file is not named");
-    ensure!(
-        talk.contains("has format 7, and this version reads up to 1"),
-        "the formats are not told"
-    );
+    let formats = format!("has format 7, and this version reads up to {known}");
+    ensure!(talk.contains(&formats), "the formats are not told");
     ensure!(
         talk.contains("install the version of tidemill that wrote it, or a later one"),
         "there is no hint"
