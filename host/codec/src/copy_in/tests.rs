@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal32Array, Decimal64Array,
+    Array, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Decimal32Array, Decimal64Array,
     Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int8Array,
     Int16Array, Int32Array, Int64Array, LargeBinaryArray, LargeListArray, LargeStringArray,
     ListArray, StringArray, StringViewArray, Time32MillisecondArray, Time32SecondArray,
     Time64MicrosecondArray, TimestampMicrosecondArray, TimestampMillisecondArray,
     TimestampSecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{Field, Schema, i256};
+use arrow::datatypes::{Field, Int32Type, Schema, TimeUnit, i256};
 use bytes::Buf;
 
+use super::cells::{DAY_MICROS, DAYS, EPOCH_DAYS, EPOCH_MICROS, MICROS};
 use super::*;
 
 type Values = Vec<Option<Vec<u8>>>;
