@@ -62,7 +62,7 @@ struct Tidemill {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration, \
-3 done with rejects or failed checks, 4 plan found changes, 130 interrupted";
+3 done with rejects or failed checks, 4 plan or module shadow found differences, 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

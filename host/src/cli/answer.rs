@@ -15,7 +15,7 @@ pub(super) enum Exit {
     Usage,
     /// Done, with rows refused or checks failed.
     Flawed,
-    /// `plan` found changes.
+    /// `plan` or `module shadow` found differences.
     Changes,
     Interrupted,
 }

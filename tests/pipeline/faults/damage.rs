@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use regex::Regex;
 
 use super::{Story, healed};
 use tidemill_tests::world::{At, Beginning, World};
@@ -45,9 +46,9 @@ impl Harmed {
             Harm::Emptied => bytes.clear(),
             Harm::Newer => {
                 let text = String::from_utf8(bytes)?;
-                bytes = text
-                    .replacen("\"format\": 1", "\"format\": 9", 1)
-                    .into_bytes();
+                let format = Regex::new(r#""format": \d"#)?;
+                let newer = format.replace(&text, r#""format": 9"#);
+                bytes = newer.into_owned().into_bytes();
             }
             Harm::Lost => {}
         }
