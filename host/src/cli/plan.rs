@@ -129,7 +129,7 @@ fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
             text::count(table.pending),
         ]);
         if let Some(changed) = &table.changed {
-            columns.note(paint.doubtful(format!("new: {changed}")));
+            columns.note(paint.doubtful(format!("from the next landing on: {changed}")));
         }
         for (input, seen) in &table.inputs {
             columns.note(paint.faint(format!("sees {input}: {}", seen.join(", "))));

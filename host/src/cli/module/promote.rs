@@ -96,7 +96,13 @@ fn told(report: &PromotionReport) -> String {
     let module = &report.module;
     match (report.changed, &report.previous) {
         (false, _) => format!("{module} is active already\n"),
-        (true, Some(previous)) => format!("{module} is active, {previous} was before\n"),
-        (true, None) => format!("{module} is active, none was before\n"),
+        (true, previous) => {
+            let previous = previous.as_ref().map(ToString::to_string);
+            let previous = previous.unwrap_or_else(|| "none".into());
+            format!(
+                "{module} is active, {previous} was before\n\
+                 it makes what is landed from now on; rows that are there stay as they were made\n"
+            )
+        }
     }
 }

@@ -10,6 +10,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;margin:.5rem 0}\
 th,td{padding:.25rem .75rem;border-bottom:1px solid #d5dde3;text-align:left;vertical-align:top}\
 td.n{text-align:right;font-variant-numeric:tabular-nums}code{font-family:ui-monospace,monospace}\
+td code{overflow-wrap:anywhere}th,td.n{white-space:nowrap}\
 .differs{color:#9a4a00}.same{color:#1c6b3a}.note{color:#55646f}\
 del{background:#fde8e4;text-decoration:none}ins{background:#e2f4e7;text-decoration:none}";
 
