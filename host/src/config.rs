@@ -139,7 +139,7 @@ schema = "star"
 module = "dim-staff@1"
 
 [modules]
-keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+keys = ["RWTdEDnf/Js2tRSOWIPgcB+51droEELDyUhzK8dhWyYYmsAsxkk6scMK"]
 
 [limits]
 memory = "64 MiB"

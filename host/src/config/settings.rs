@@ -159,7 +159,7 @@ pub struct TransformSettings {
 pub struct ModulesSettings {
     /// Public keys of minisign: the second line of a `.pub` file. Modules that they signed can be pushed, and where
     /// there is a key, no other module runs.
-    #[schemars(example = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"])]
+    #[schemars(example = ["RWTdEDnf/Js2tRSOWIPgcB+51droEELDyUhzK8dhWyYYmsAsxkk6scMK"])]
     pub keys: Vec<String>,
     /// Whether modules that nobody signed can be pushed and run: for development. Default: false.
     #[schemars(example = true)]
