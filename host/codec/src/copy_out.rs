@@ -9,7 +9,7 @@
 //! then decoded column by column: the type of a column is looked at once per block and not once per value.
 
 mod column;
-mod numeric;
+pub mod numeric;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ const GROUP: i32 = 4;
 const MOST_GROUPS: i32 = 20;
 
 /// An integer that decimal digits are appended to.
-pub(super) trait Unscaled: Copy {
+pub trait Unscaled: Copy {
     /// Zero.
     const ZERO: Self;
     /// `self * factor + digit`, or `None` on overflow.
@@ -49,7 +49,7 @@ impl Unscaled for i256 {
 
 /// Why bytes are not a number of the type.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// They do not follow the format.
     Malformed,
     /// They do, and the value cannot be held.
@@ -60,7 +60,10 @@ pub(super) enum Fault {
 const SMALL_GROUPS: u16 = 4;
 
 /// [`decode`] into 128 bits. Almost every number is small enough for a shorter way.
-pub(super) fn decode_128(field: &[u8], scale: i8) -> Result<i128, Fault> {
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_128(field: &[u8], scale: i8) -> Result<i128, Fault> {
     match small(field, scale) {
         Some(value) => Ok(value),
         None => decode(field, scale),
@@ -96,8 +99,12 @@ fn small(field: &[u8], scale: i8) -> Option<i128> {
     Some(if sign == 0 { value } else { -value })
 }
 
-/// The value of `field` times ten to the power of `scale`, exactly.
-pub(super) fn decode<V: Unscaled>(field: &[u8], scale: i8) -> Result<V, Fault> {
+/// The value of `field`, a `numeric` as the server sends it, times ten to the power of `scale`, exactly.
+///
+/// # Errors
+/// [`Fault::Malformed`] where the bytes are no `numeric`, [`Fault::Value`] where the number is not finite, has more
+/// decimal places, or does not fit.
+pub fn decode<V: Unscaled>(field: &[u8], scale: i8) -> Result<V, Fault> {
     let (header, digits) = field.split_first_chunk::<8>().ok_or(Fault::Malformed)?;
     let [n0, n1, w0, w1, s0, s1, _, _] = *header;
     let sign = u16::from_be_bytes([s0, s1]);
@@ -175,6 +182,19 @@ fn power_of_ten(exponent: i32) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_scaled_only_without_loss() {
+        // -12.34: two groups, the first of weight 0, negative, two digits after the point.
+        let cents = [0, 2, 0, 0, 0x40, 0, 0, 2, 0, 12, 0x0D, 0x48];
+        assert_eq!(decode_128(&cents, 2), Ok(-1_234));
+        assert_eq!(decode(&cents, 2), Ok(i256::from_i128(-1_234)));
+        let lost = Err(Fault::Value("a number with more decimal places"));
+        assert_eq!(decode_128(&cents, 1), lost);
+        let nan = [0, 0, 0, 0, 0xC0, 0, 0, 0];
+        assert_eq!(decode_128(&nan, 2), Err(Fault::Value("NaN")));
+        assert_eq!(decode_128(&cents[..11], 2), Err(Fault::Malformed));
+    }
 
     #[test]
     fn the_short_way_comes_to_what_the_long_one_does() {

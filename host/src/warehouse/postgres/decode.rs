@@ -14,8 +14,8 @@ use arrow::array::{
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Field, Float32Type, Float64Type, Int16Type,
     Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
-    i256,
 };
+use tidemill_codec::copy_out::numeric;
 use tokio_postgres::Column;
 use tokio_postgres::types::{FromSql, Kind, Type};
 
@@ -219,18 +219,16 @@ impl Form {
         raw: Option<&[u8]>,
         to: &mut dyn ArrayBuilder,
     ) -> Result<(), &'static str> {
-        let number = match raw {
-            Some(raw) => Some(Number::parse(raw).ok_or(BROKEN)?),
-            None => None,
+        let problem = |fault| match fault {
+            numeric::Fault::Malformed => BROKEN,
+            numeric::Fault::Value(_) => WIDE,
         };
-        const WIDE: &str = "a number that is not finite or has more digits than declared";
         if let Self::Decimal128(_, scale) = self {
-            let value =
-                number.map(|number| number.scaled(*scale).and_then(i256::to_i128).ok_or(WIDE));
+            let value = raw.map(|raw| numeric::decode_128(raw, *scale).map_err(problem));
             let to = to.as_any_mut().downcast_mut::<Decimal128Builder>();
             to.ok_or(MISMATCH)?.append_option(value.transpose()?);
         } else if let Self::Decimal256(_, scale) = self {
-            let value = number.map(|number| number.scaled(*scale).ok_or(WIDE));
+            let value = raw.map(|raw| numeric::decode(raw, *scale).map_err(problem));
             let to = to.as_any_mut().downcast_mut::<Decimal256Builder>();
             to.ok_or(MISMATCH)?.append_option(value.transpose()?);
         }
@@ -239,6 +237,7 @@ impl Form {
 }
 
 const INFINITE: &str = "a date or time that is infinite or out of Arrow's range";
+const WIDE: &str = "a number that is not finite or has more digits than declared";
 const BROKEN: &str = "bytes that are not of its type";
 const MISMATCH: &str = "values of two types";
 

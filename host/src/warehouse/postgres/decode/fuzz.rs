@@ -1,6 +1,8 @@
 //! What [`crate::fuzzing`] may see of this room: values without a server that sent them.
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::i256;
+use tidemill_codec::copy_out::numeric;
 use tokio_postgres::types::Type;
 
 use super::{Form, Number};
@@ -27,7 +29,8 @@ pub(crate) fn numbers_agree(raw: &[u8]) {
         return;
     };
     let text = number.to_string();
-    if let (Some(hundredths), Number::Finite { scale: 2, .. }) = (number.scaled(2), &number) {
+    let hundredths = numeric::decode::<i256>(raw, 2);
+    if let (Ok(hundredths), Number::Finite { scale: 2, .. }) = (hundredths, &number) {
         let digits: String = text.chars().filter(|c| *c != '.').collect();
         let plain = digits.trim_start_matches('-').trim_start_matches('0');
         let expected = hundredths.to_string();

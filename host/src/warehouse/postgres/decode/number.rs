@@ -1,6 +1,4 @@
-//! A `numeric` of any number of digits, as a decimal or as text.
-
-use arrow::datatypes::i256;
+//! A `numeric` of any number of digits, as text.
 
 /// A `numeric` as it is sent.
 #[derive(Debug, PartialEq)]
@@ -47,43 +45,6 @@ impl Number {
             scale: scale.try_into().ok()?,
             groups,
         })
-    }
-
-    /// The number × 10^`scale`, if that is whole and fits.
-    pub(super) fn scaled(&self, scale: i8) -> Option<i256> {
-        let Self::Finite {
-            negative,
-            weight,
-            groups,
-            ..
-        } = self
-        else {
-            return None;
-        };
-        let ten = i256::from_i128(10);
-        let mut value = i256::ZERO;
-        for (i, group) in groups.iter().enumerate() {
-            // The group's last digit stands at 10^exponent of the scaled number.
-            let exponent = (i64::from(*weight) - i64::try_from(i).ok()?) * 4 + i64::from(scale);
-            let group = i256::from_i128((*group).into());
-            let part = match u32::try_from(exponent) {
-                _ if group == i256::ZERO => continue,
-                Ok(exponent) => group.checked_mul(ten.checked_pow(exponent)?)?,
-                Err(_) => {
-                    let divisor = ten.checked_pow(u32::try_from(-exponent).ok()?)?;
-                    if group.checked_rem(divisor)? != i256::ZERO {
-                        return None;
-                    }
-                    group.checked_div(divisor)?
-                }
-            };
-            value = value.checked_add(part)?;
-        }
-        if *negative {
-            value.checked_neg()
-        } else {
-            Some(value)
-        }
     }
 }
 
@@ -158,14 +119,6 @@ mod tests {
         for (number, text) in cases {
             assert_eq!(number.to_string(), text);
         }
-    }
-
-    #[test]
-    fn a_number_is_scaled_only_without_loss() {
-        let cents = number(0, 0x4000, 2, &[12, 3400]);
-        assert_eq!(cents.scaled(2), Some(i256::from_i128(-1234)));
-        assert_eq!(cents.scaled(1), None);
-        assert_eq!(number(0, 0xc000, 0, &[]).scaled(2), None);
     }
 
     #[test]
