@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
@@ -37,12 +36,15 @@ fn look() -> Result<PathBuf> {
     let built = std::fs::metadata(&path)
         .and_then(|metadata| metadata.modified())
         .with_context(|| format!("{} is missing: run `cargo x test`", path.display()))?;
-    let newest = newest_below(&workspace().join("host/src"))?;
-    ensure!(
-        newest <= built,
-        "{} is older than host/src: run `cargo x test`",
-        path.display()
-    );
+    for source in made_of(&path)? {
+        let modified = std::fs::metadata(&source).and_then(|metadata| metadata.modified());
+        ensure!(
+            modified.is_ok_and(|modified| modified <= built),
+            "{} is older than {}: run `cargo x test`",
+            path.display(),
+            source.display()
+        );
+    }
     Ok(path)
 }
 
@@ -69,16 +71,14 @@ fn beside_this_test() -> Result<PathBuf> {
     Ok(profile.join(format!("tidemill{}", std::env::consts::EXE_SUFFIX)))
 }
 
-fn newest_below(folder: &Path) -> Result<SystemTime> {
-    let mut newest = SystemTime::UNIX_EPOCH;
-    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let entry = entry?;
-        let modified = if entry.file_type()?.is_dir() {
-            newest_below(&entry.path())?
-        } else {
-            entry.metadata()?.modified()?
-        };
-        newest = newest.max(modified);
-    }
-    Ok(newest)
+/// The files that cargo says it made a binary of: those of tests are not among them.
+fn made_of(binary: &Path) -> Result<Vec<PathBuf>> {
+    let list = binary.with_extension("d");
+    let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;
+    let sources = text.split_once(": ").map(|(_, sources)| sources.trim_end());
+    let sources = sources.with_context(|| format!("{} lists nothing", list.display()))?;
+    // A blank within a path is written behind a backslash.
+    let whole = sources.replace("\\ ", "\0");
+    let paths = whole.split(' ').map(|path| path.replace('\0', " ").into());
+    Ok(paths.collect())
 }
