@@ -20,6 +20,7 @@ const TABLES: &[(&str, u64)] = &[
     ("circle_b", 1),
     ("dropped", 2),
     ("empty_one", 0),
+    ("far_away", 2),
     ("generated", 2),
     ("identity", 2),
     ("keyless", 3),
@@ -85,6 +86,13 @@ fn definitions() -> String {
         ALTER TABLE secured ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON secured USING (owner = current_user);
         CREATE VIEW seen AS SELECT id, upper(v) AS loud FROM identity;
         CREATE MATERIALIZED VIEW materialised AS SELECT id, v FROM identity;
+        CREATE EXTENSION postgres_fdw;
+        DO $$ BEGIN
+          EXECUTE format('CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)',
+                         '127.0.0.1', current_setting('port'), current_database());
+        END $$;
+        CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (user 'postgres', password_required 'false');
+        CREATE FOREIGN TABLE far_away (id int, v text) SERVER elsewhere OPTIONS (schema_name 'public', table_name 'identity');
         CREATE TABLE toasted (id int PRIMARY KEY, t text, b bytea);
         ALTER TABLE toasted ALTER t SET STORAGE EXTERNAL;
         INSERT INTO toasted VALUES (1, repeat('toast 🚢 ', 1500000), decode(repeat('00ff', 4000000), 'hex')), (2, 'small', '');
@@ -103,6 +111,7 @@ fn definitions() -> String {
 const MIRRORS: &[(&str, &str)] = &[
     ("\"Odd.Schema\".\"a \"\"b\"\".c 🚢\"", "odd"),
     ("dropped", "dropped"),
+    ("far_away", "far_away"),
     ("generated", "generated"),
     ("keyless", "keyless"),
     ("nulls", "nulls"),
