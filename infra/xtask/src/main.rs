@@ -28,8 +28,8 @@ const USAGE: &str = "usage: cargo x COMMAND
   check [NAME…]      runs every check, or those of these names
   bench [NAME…]      measures what tidemill costs: module, chunk, extract, run, memory, idle, daily, or all;
                      --rows N and --days N set the size
-  soak [SUITE…]      kills runs at every moment, for an hour or so: kills, points, init, or all;
-                     --kills N, --seed S and --minutes M bound it
+  soak [SUITE…]      everything that may go wrong at any moment, for hours: kills, points, init, faults, mutations,
+                     or all; --kills N, --seed S and --minutes M bound the kills
   fuzz [TARGET…]     fuzzes what reads hostile bytes, --seconds N each; needs a C++ compiler, and builds cargo-fuzz once
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/, and those
