@@ -20,6 +20,7 @@ mod reference;
 mod resolve;
 mod schema;
 mod secret;
+mod sensitive;
 mod settings;
 mod unit;
 
@@ -35,6 +36,7 @@ pub use plan::{
     WarehousePlan, When, ZonesPlan,
 };
 pub use secret::Secret;
+pub use sensitive::SourceColumn;
 pub use settings::Settings;
 
 /// The name of the project file.

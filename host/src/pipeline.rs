@@ -22,6 +22,7 @@ pub mod publish;
 pub mod report;
 mod rows;
 mod schema;
+mod sensitive;
 pub mod shadow;
 mod survey;
 mod sweep;
@@ -281,24 +282,15 @@ impl Pipeline {
             let found = survey::source(name, plan, landed.as_ref(), &mut report).await?;
             tables.insert(name.clone(), (found, landed));
         }
-        let (made, failures) = modules::load(&self.shelf()).await;
-        for failure in failures {
-            let hint = failure
-                .hint
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
-            report
-                .warnings
-                .push(format!("{}: {}{hint}", failure.table, failure.message));
-        }
         let processed = self.processed_log().newest().await?;
-        for table in self.plan.transforms.keys() {
-            let made = made.iter().find(|made| made.table == *table);
+        for (table, loaded) in modules::load_each(&self.shelf()).await {
+            report.warnings.extend(survey::failing(table, &loaded));
+            let made = loaded.as_ref().ok();
             let landings = made.map(|made| Landings::new(self.landed.clone(), &made.source));
             let planned = survey::transform(
                 &self.plan,
                 table,
-                made,
+                loaded.as_ref(),
                 landings.as_ref(),
                 processed.as_ref(),
             )
@@ -314,7 +306,8 @@ impl Pipeline {
         Ok(report)
     }
 
-    /// What the module of `table` makes of the first `rows` landed rows; nothing is written.
+    /// What the module of `table` makes of the first `rows` landed rows, what it refuses, and the sensitive columns in whose
+    /// place it got stand-ins; nothing is written.
     ///
     /// # Errors
     /// `Config` when there is no such transform or nothing has been landed, `Module` when it fails.
@@ -322,7 +315,7 @@ impl Pipeline {
         &self,
         table: &str,
         rows: usize,
-    ) -> Result<(Vec<RecordBatch>, Vec<RejectReason>)> {
+    ) -> Result<(Vec<RecordBatch>, Vec<RejectReason>, Vec<String>)> {
         let made = modules::load_one(&self.shelf(), table).await?;
         let landings = Landings::new(self.landed.clone(), &made.source);
         preview::preview(&made, &landings, &self.reader(), rows).await
@@ -348,10 +341,10 @@ impl Pipeline {
     async fn verified(&self, only: Option<RunId>) -> Result<VerifyReport> {
         let verification = verify::Verification {
             only,
+            plan: &self.plan,
             reader: self.reader(),
             registry: &self.registry,
             sandbox: &self.sandbox,
-            sources: self.plan.sources.keys().cloned().collect(),
             observer: self.observer.clone(),
             loaded: HashMap::new(),
             report: VerifyReport::default(),

@@ -3,6 +3,7 @@
 mod failures;
 mod modules;
 mod replay;
+mod sensitive;
 mod shadow;
 mod signals;
 mod story;

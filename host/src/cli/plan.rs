@@ -5,14 +5,17 @@ use clap::Args;
 use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::{self, Columns, Paint};
-use crate::pipeline::report::{PlanReport, PlannedTable, PlannedTransform, SchemaAction};
+use crate::pipeline::report::{
+    GrantState, PlanReport, PlannedGrant, PlannedTable, PlannedTransform, SchemaAction,
+};
 use crate::table::SchemaChange;
 
 /// Show what a run would do, without moving data.
 ///
 /// For each source table: how its changes are found and why, and what is landed as text because no type
 /// holds it exactly. For each warehouse table: which module makes it and which columns that module may
-/// see. Ends with 4 when a run would do something new.
+/// see, with every grant of a sensitive column, used or not. Ends with 4 when a run would do something
+/// new.
 ///
 /// Example: tidemill plan --output json
 #[derive(Debug, Args)]
@@ -134,8 +137,30 @@ fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
         for (input, seen) in &table.inputs {
             columns.note(paint.faint(format!("sees {input}: {}", seen.join(", "))));
         }
+        for grant in &table.grants {
+            columns.note(self::grant(grant, paint));
+        }
     }
     columns.render(paint)
+}
+
+fn grant(grant: &PlannedGrant, paint: Paint) -> String {
+    let column = &grant.column;
+    match grant.state {
+        GrantState::Used => format!("is granted {column}, which is sensitive"),
+        GrantState::Missing => paint.bad(format!(
+            "stops: {column} is sensitive, and it has no grant for it"
+        )),
+        GrantState::Unused => paint.doubtful(format!(
+            "is granted {column}, which is sensitive and which it does not read"
+        )),
+        GrantState::NotSensitive => paint.doubtful(format!(
+            "is granted {column}, which is not marked sensitive"
+        )),
+        GrantState::Unknown => {
+            paint.doubtful(format!("is granted {column}; what it reads is not known"))
+        }
+    }
 }
 
 #[cfg(test)]

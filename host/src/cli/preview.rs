@@ -12,6 +12,8 @@ use crate::pipeline::report::RejectReason;
 
 /// Run a warehouse table's module on the first rows of its input. Nothing is written.
 ///
+/// Of columns that are marked sensitive the module is given stand-ins: the same ones for the same values.
+///
 /// Example: tidemill preview fact_sales_order --rows 20
 #[derive(Debug, Args)]
 pub(super) struct Preview {
@@ -28,21 +30,28 @@ struct Previewed<'p> {
     table: &'p str,
     rows: Box<RawValue>,
     rejects: &'p [RejectReason],
+    stand_ins: &'p [String],
 }
 
 impl Preview {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
         let pipeline = call.pipeline().await?;
-        let (batches, rejects) = pipeline.preview(&self.table, self.rows).await?;
+        let (batches, rejects, stand_ins) = pipeline.preview(&self.table, self.rows).await?;
         let mut text = match batches.first() {
             Some(first) => format!("{}\n", export::table(first.schema(), &batches)?),
             None => "no rows\n".into(),
         };
         text.push_str(&refused(&rejects, call.paint()));
+        if !stand_ins.is_empty() {
+            let columns = stand_ins.join(", ");
+            let note = format!("the module was given stand-ins for what is sensitive: {columns}");
+            text.push_str(&format!("{}\n", call.paint().faint(note)));
+        }
         let facts = Previewed {
             table: &self.table,
             rows: export::json(&batches)?,
             rejects: &rejects,
+            stand_ins: &stand_ins,
         };
         let exit = match rejects.is_empty() {
             true => Exit::Done,

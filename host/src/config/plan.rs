@@ -97,6 +97,13 @@ impl SourcePlan {
             .unwrap_or(self.on_schema_change)
     }
 
+    /// The columns of `table` that are sensitive.
+    pub fn sensitive_of(&self, table: &str) -> &[String] {
+        self.tables
+            .get(table)
+            .map_or(&[], |table| table.sensitive.as_slice())
+    }
+
     /// Whether the project file names `table`, and not only a pattern that it fits: then it is wanted.
     pub fn names(&self, table: &str) -> bool {
         self.tables.contains_key(table) || self.include.iter().any(|pattern| pattern == table)
@@ -163,6 +170,8 @@ pub struct TablePlan {
     pub key: Option<Vec<String>>,
     /// Columns that are landed as the source's own text.
     pub text: Vec<String>,
+    /// Columns that are sensitive.
+    pub sensitive: Vec<String>,
 }
 
 /// The warehouse.
@@ -181,6 +190,8 @@ pub struct TransformPlan {
     pub module: String,
     /// The source its inputs come from, where several have a table of that name.
     pub source: Option<String>,
+    /// The sensitive columns that the module may read, each as a [`SourceColumn`](super::SourceColumn) is written.
+    pub grants: Vec<String>,
 }
 
 /// One entry of the timetable.

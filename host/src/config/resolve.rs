@@ -12,8 +12,8 @@ use super::settings::{
 };
 use super::{
     ConfigError, Cursor, Environment, LimitsPlan, ModulesPlan, OnSchemaChange, Plan, Schedule,
-    Secret, ServePlan, Settings, SourcePlan, TablePlan, TransformPlan, WarehousePlan, When,
-    ZonesPlan, modules, reference, unit,
+    Secret, ServePlan, Settings, SourceColumn, SourcePlan, TablePlan, TransformPlan, WarehousePlan,
+    When, ZonesPlan, modules, reference, unit,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -48,7 +48,7 @@ pub(super) fn plan(
         environment,
     };
     let top = Key::default();
-    Ok(Plan {
+    let plan = Plan {
         name: resolver.name(settings, &top)?,
         base: base.to_path_buf(),
         zones: resolver.zones(&settings.lake, &top.of("lake"))?,
@@ -69,7 +69,9 @@ pub(super) fn plan(
             resolver.schedule(schedule, key)
         })?,
         serve: resolver.serve(&settings.serve, &top.of("serve"))?,
-    })
+    };
+    resolver.check_names(&plan, &top)?;
+    Ok(plan)
 }
 
 /// The path of a setting.
@@ -102,6 +104,25 @@ struct Resolver<'p> {
 }
 
 impl Resolver<'_> {
+    /// Two sensitive columns must not be written alike, for a grant of one would be a grant of the other.
+    fn check_names(&self, plan: &Plan, top: &Key) -> Result<(), ConfigError> {
+        let mut seen: BTreeMap<String, SourceColumn> = BTreeMap::new();
+        for column in plan.sensitive() {
+            let key = top.of("source").of(&column.source).of("table");
+            let key = key.of(&column.table).of("sensitive");
+            if let Some(other) = seen.insert(column.to_string(), column.clone())
+                && other != column
+            {
+                let problem = format!(
+                    "is written like the column `{}` of the table `{}`",
+                    other.column, other.table
+                );
+                return Err(self.value(&key, &column.column, &problem));
+            }
+        }
+        Ok(())
+    }
+
     fn name(&self, settings: &Settings, top: &Key) -> Result<String, ConfigError> {
         if let Some(name) = self.text(settings.name.as_deref(), &top.of("name"))? {
             return Ok(name);
@@ -228,6 +249,7 @@ impl Resolver<'_> {
             on_schema_change: self.on_schema_change(table.on_schema_change.as_deref(), key)?,
             key: columns.transpose()?,
             text: self.texts(&table.text, &key.of("text"))?,
+            sensitive: self.texts(&table.sensitive, &key.of("sensitive"))?,
         })
     }
 
@@ -307,7 +329,37 @@ impl Resolver<'_> {
                 let problem = "is not a source of this project";
                 Err(self.value(&key.of("source"), &name, problem))
             }
-            source => Ok(TransformPlan { module, source }),
+            source => Ok(TransformPlan {
+                module,
+                source,
+                grants: self.grants(&transform.grants, sources, &key.of("grants"))?,
+            }),
+        }
+    }
+
+    /// Grants have the form of a column; whether there is such a column, and whether it is sensitive, is the plan's to say.
+    fn grants(
+        &self,
+        written: &[String],
+        sources: &BTreeMap<String, SourceSettings>,
+        key: &Key,
+    ) -> Result<Vec<String>, ConfigError> {
+        let grants = self.texts(written, key)?;
+        let is_column = |grant: &String| {
+            let below = |source: &String| grant.strip_prefix(source.as_str())?.strip_prefix('.');
+            let mut below = sources.keys().filter_map(below);
+            below.any(|rest| {
+                let parts = rest.rsplit_once('.');
+                parts.is_some_and(|(table, column)| !table.is_empty() && !column.is_empty())
+            })
+        };
+        let mut all = written.iter().zip(&grants);
+        match all.find(|(_, grant)| !is_column(grant)) {
+            None => Ok(grants),
+            Some((wrong, _)) => {
+                let problem = "is not the SOURCE.TABLE.COLUMN of a source of this project";
+                Err(self.value(key, wrong, problem))
+            }
         }
     }
 

@@ -123,6 +123,10 @@ pub struct TableSettings {
     /// `infinity`, a numeric `NaN`, in SQLite a value of another type than the declared one.
     #[schemars(example = ["valid_to"])]
     pub text: Vec<String>,
+    /// Columns that are sensitive. A module that reads one needs a grant (`grants` of its transform), and their values
+    /// stand in no error, log, report or case.
+    #[schemars(example = ["email_address"])]
+    pub sensitive: Vec<String>,
 }
 
 /// The warehouse.
@@ -151,6 +155,10 @@ pub struct TransformSettings {
     /// The source its inputs come from, where several have a table of that name.
     #[schemars(example = &"totesys")]
     pub source: Option<String>,
+    /// The sensitive columns that its module may read, each as `SOURCE.TABLE.COLUMN`. Without a grant for every one that
+    /// it reads, the table is not made.
+    #[schemars(example = ["totesys.staff.email_address"])]
+    pub grants: Vec<String>,
 }
 
 /// Whose modules are used, besides those inside tidemill.

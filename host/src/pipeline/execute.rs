@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::declared::check;
 use super::inputs::{Landings, Reader};
 use super::report::Observer;
+use super::sensitive::Granted;
 use crate::contract::{Delivery, Role};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
@@ -45,6 +46,9 @@ pub(crate) enum ExecuteError {
     /// Refused rows could not be written down.
     #[error("the refused rows could not be put together")]
     Rejects(#[source] arrow::error::ArrowError),
+    /// A sensitive column has a type that nothing can stand for.
+    #[error("a sensitive column has no stand-in that its module could be shown")]
+    StandIn(#[source] arrow::error::ArrowError),
 }
 
 impl Classify for ExecuteError {
@@ -56,7 +60,7 @@ impl Classify for ExecuteError {
 /// What a module is run on.
 pub(super) struct Execution {
     /// The code.
-    pub(super) module: Module,
+    pub(super) module: Granted,
     /// Where inputs are read.
     pub(super) reader: Reader,
     /// The objects of each input, in the order of the description.
@@ -117,6 +121,8 @@ pub(super) struct Outcome {
     pub(super) table: ProcessedTable,
     /// The refused rows, by input and row.
     pub(super) rejects: Vec<Reject>,
+    /// The code.
+    module: Granted,
 }
 
 impl Outcome {
@@ -133,6 +139,11 @@ impl Outcome {
     /// Rows that it refused.
     pub(super) fn rows_rejected(&self) -> u64 {
         self.rejects.len() as u64
+    }
+
+    /// The message of a reject as it may be shown.
+    pub(super) fn shown<'m>(&self, message: &'m str) -> &'m str {
+        self.module.message(message)
     }
 }
 
@@ -177,7 +188,7 @@ impl Execution {
     /// zone does not answer.
     pub(super) async fn stream(&self, give: mpsc::Sender<Step>) -> Result<Option<Ran>> {
         let (feed, fed) = mpsc::channel(BATCHES_UNDER_WAY);
-        let module = self.module.clone();
+        let module = Module::clone(&self.module);
         let context = Context {
             logical_time_micros: self.logical_time.timestamp_micros(),
             seed: seed(&self.landing_sha256),
@@ -279,7 +290,11 @@ impl Execution {
             inputs: self.inputs,
         };
         table.inputs_sha256 = super::transform::inputs_digest(&table, &self.landing_sha256);
-        Ok(Outcome { table, rejects })
+        Ok(Outcome {
+            table,
+            rejects,
+            module: self.module,
+        })
     }
 
     /// Writes the refused rows into quarantine: each with its reason and the values that the module saw.

@@ -31,7 +31,7 @@ use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
 use crate::zone::watched::Watched;
-pub(super) use choice::{gone, is_expected, taken};
+pub(super) use choice::{check_marks, gone, is_expected, marked_nowhere, taken};
 pub(crate) use error::ExtractError;
 use state::{extracted, outcome, state};
 

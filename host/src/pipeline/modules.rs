@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::report::TableFailure;
+use super::sensitive::Granted;
 use crate::builtin;
 use crate::config::Plan;
 use crate::contract::ModuleRef;
@@ -19,7 +20,7 @@ pub(super) struct Made {
     /// The source its inputs come from.
     pub(super) source: String,
     /// The code.
-    pub(super) module: Module,
+    pub(super) module: Granted,
 }
 
 /// Where the modules of a project come from.
@@ -103,10 +104,8 @@ impl Classify for ModuleError {
 
 /// Loads the module of every transform; one that cannot be loaded is a failure of its table alone.
 pub(super) async fn load(shelf: &Shelf<'_>) -> (Vec<Made>, Vec<TableFailure>) {
-    let tables = shelf.plan.transforms.keys();
-    let loading = tables.map(|table| async move { (table, load_one(shelf, table).await) });
     let (mut made, mut failures) = (Vec::new(), Vec::new());
-    for (table, loaded) in futures::future::join_all(loading).await {
+    for (table, loaded) in load_each(shelf).await {
         match loaded {
             Ok(loaded) => made.push(loaded),
             Err(error) => failures.push(TableFailure::new(table, Stage::Transform, &error)),
@@ -115,10 +114,18 @@ pub(super) async fn load(shelf: &Shelf<'_>) -> (Vec<Made>, Vec<TableFailure>) {
     (made, failures)
 }
 
+/// Loads the module of every transform, by the name of its table.
+pub(super) async fn load_each<'p>(shelf: &Shelf<'p>) -> Vec<(&'p String, Result<Made>)> {
+    let tables = shelf.plan.transforms.keys();
+    let loading = tables.map(|table| async move { (table, load_one(shelf, table).await) });
+    futures::future::join_all(loading).await
+}
+
 /// Loads the module of one transform.
 ///
 /// # Errors
-/// `Config` when the registry has none that fits or the project does not trust it, `Module` when it cannot be loaded,
+/// `Config` when the registry has none that fits, the project does not trust it or grants it too little, `Module` when it
+/// cannot be loaded,
 /// `Data` when its bytes or its signature are damaged.
 pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
     let Shelf {
@@ -144,8 +151,8 @@ pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
     }
     Ok(Made {
         table: table.to_owned(),
+        module: Granted::new(plan, table, &source, module)?,
         source,
-        module,
     })
 }
 

@@ -8,6 +8,7 @@ use super::execute::ExecuteError;
 use super::inputs::{InputError, Landings, Reader};
 use super::modules::Made;
 use super::report::RejectReason;
+use super::sensitive::StandIns;
 use crate::contract::{Delivery, Role};
 use crate::error::Result;
 use crate::sandbox::{Context, Module, Reject, SandboxError, Step};
@@ -18,7 +19,8 @@ type Fed = Vec<(usize, Vec<RecordBatch>)>;
 /// What the module makes of the first `rows` rows of each streamed input, over what has been landed.
 ///
 /// Lookups are given whole. A `changes` input is given the latest rows as well, because the last landing
-/// may have brought nothing.
+/// may have brought nothing. In the place of sensitive values the module gets stand-ins; which columns those are of is
+/// given last.
 ///
 /// # Errors
 /// `Config` when an input has not been landed, `Module` when the module fails.
@@ -27,7 +29,9 @@ pub(super) async fn preview(
     landings: &Landings,
     reader: &Reader,
     rows: usize,
-) -> Result<(Vec<RecordBatch>, Vec<RejectReason>)> {
+) -> Result<(Vec<RecordBatch>, Vec<RejectReason>, Vec<String>)> {
+    let sensitive = made.module.sensitive();
+    let mut stand_ins = StandIns::default();
     let inputs = &made.module.description().inputs;
     let nothing =
         || InputError::NotLanded(inputs.first().map_or_else(String::new, |i| i.table.clone()));
@@ -59,7 +63,12 @@ pub(super) async fn preview(
                 let batch = batch?;
                 let batch = batch.slice(0, batch.num_rows().min(left));
                 left -= batch.num_rows();
-                batches.push(batch);
+                let is_sensitive = |name: &str| {
+                    let mut marked = sensitive.iter();
+                    marked.any(|column| column.table == input.table && column.column == name)
+                };
+                let batch = stand_ins.replace(&batch, is_sensitive);
+                batches.push(batch.map_err(ExecuteError::StandIn)?);
             }
             fed.push((number, batches));
         }
@@ -68,13 +77,16 @@ pub(super) async fn preview(
         logical_time_micros: newest.logical_time.timestamp_micros(),
         seed: 0,
     };
-    let module = made.module.clone();
+    let module = Module::clone(&made.module);
     let steps = tokio::task::spawn_blocking(move || drive(&module, context, fed))
         .await
         .map_err(ExecuteError::Lost)??;
     let rejects: Vec<Reject> = steps.iter().flat_map(|step| step.rejects.clone()).collect();
     let rows = steps.into_iter().flat_map(|step| step.rows).collect();
-    Ok((rows, super::transform::reasons(&rejects)))
+    let replaced = sensitive.iter().map(ToString::to_string).collect();
+    // What a module says of stand-ins may be said.
+    let reasons = super::transform::reasons(&rejects, |message| message);
+    Ok((rows, reasons, replaced))
 }
 
 fn drive(module: &Module, context: Context, fed: Fed) -> Result<Vec<Step>, SandboxError> {

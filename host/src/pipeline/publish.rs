@@ -15,6 +15,7 @@ use super::declared::check;
 use super::inputs::{InputError, Landings};
 use super::modules::{self, ModuleError};
 use super::report::ModuleListing;
+use super::sensitive;
 use super::shadow::report::ShadowReport;
 use super::survey;
 use crate::builtin::BuiltinModule;
@@ -53,6 +54,8 @@ pub struct PushReport {
     pub changes: Vec<OutputChange>,
     /// What it reads and has not been landed like that.
     pub misfits: Vec<String>,
+    /// What it reads that is sensitive and not granted: the project does not make its table before it is.
+    pub ungranted: Option<String>,
     /// Who vouches for it.
     pub vouched_by: Voucher,
 }
@@ -66,6 +69,8 @@ pub struct PromotionReport {
     pub changed: bool,
     /// The version that was active before.
     pub previous: Option<String>,
+    /// What it reads that is sensitive and not granted: the project does not make its table before it is.
+    pub ungranted: Option<String>,
     /// Who vouches for what is active now.
     pub vouched_by: Voucher,
     /// The record of the promotion.
@@ -185,8 +190,23 @@ impl Pipeline {
             active: active.map(|active| active.version),
             changes,
             misfits,
+            ungranted: self.ungranted(module.description()),
             vouched_by,
         })
+    }
+
+    /// What a module reads that is sensitive and not granted; `None` too where it is not known from which source it will
+    /// read.
+    fn ungranted(&self, description: &Description) -> Option<String> {
+        let source = self.source_of(description)?;
+        sensitive::warning(&self.plan, &source, description)
+    }
+
+    /// The source that a module would read in this project, where that is clear.
+    fn source_of(&self, description: &Description) -> Option<String> {
+        let transform = self.plan.transforms.get(&description.output.table);
+        let named = transform.and_then(|transform| transform.source.as_deref());
+        modules::source_of(&self.plan, named).ok()
     }
 
     /// How its output differs from that of the active version.
@@ -208,10 +228,7 @@ impl Pipeline {
     /// What a module reads and is not landed as it declares; nothing where nothing has been landed at all, or it is
     /// not known from which source it will read.
     async fn misfits(&self, description: &Description) -> Result<Vec<String>> {
-        let table = &description.output.table;
-        let transform = self.plan.transforms.get(table);
-        let named = transform.and_then(|transform| transform.source.as_deref());
-        let Ok(source) = modules::source_of(&self.plan, named) else {
+        let Some(source) = self.source_of(description) else {
             return Ok(Vec::new());
         };
         let landings = Landings::new(self.landed.clone(), &source);
@@ -351,7 +368,7 @@ impl Pipeline {
         let stored = self.registry.fetch(module).await?;
         let vouched_by = self.registry.voucher(&stored, &self.trust).await?;
         let (component, parameters) = (stored.component, stored.parameters);
-        modules::compile(&self.sandbox, component, parameters, module.clone()).await?;
+        let loaded = modules::compile(&self.sandbox, component, parameters, module.clone()).await?;
         let promotion = self
             .registry
             .promote_over(before.as_ref(), &module.name, &module.version, promoter)
@@ -360,6 +377,7 @@ impl Pipeline {
             module: promotion.module(),
             changed: before.is_none_or(|before| before.sequence != promotion.sequence),
             previous: promotion.previous.clone(),
+            ungranted: self.ungranted(loaded.description()),
             vouched_by,
             promotion,
         })

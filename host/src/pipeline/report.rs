@@ -359,6 +359,33 @@ pub struct PlannedTransform {
     pub pending: u64,
     /// What is new since the last run: "dim-staff 1.0.0 → 1.1.0".
     pub changed: Option<String>,
+    /// The sensitive columns that it is granted, and those that it reads without a grant.
+    pub grants: Vec<PlannedGrant>,
+}
+
+/// A sensitive column of one warehouse table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedGrant {
+    /// Source, table and column: `totesys.staff.email_address`.
+    pub column: String,
+    /// What is with it.
+    pub state: GrantState,
+}
+
+/// What is with a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantState {
+    /// The module reads the column, and may.
+    Used,
+    /// The module reads the column, and may not: the table is not made.
+    Missing,
+    /// The module does not read the column.
+    Unused,
+    /// The column is not marked sensitive, or there is none.
+    NotSensitive,
+    /// The module cannot be loaded, so nobody knows what it reads.
+    Unknown,
 }
 
 /// What `verify` found.

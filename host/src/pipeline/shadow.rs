@@ -24,6 +24,7 @@ use chrono::{DateTime, Utc};
 use super::Pipeline;
 use super::inputs::Landings;
 use super::modules::{self, Made};
+use super::sensitive::Granted;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::sandbox::Module;
 use report::ShadowReport;
@@ -113,6 +114,7 @@ impl Pipeline {
         let candidate =
             modules::compile(&self.sandbox, component, parameters, resolved.clone()).await?;
         let made = self.in_use(&candidate).await?;
+        let candidate = Granted::new(&self.plan, &made.table, &made.source, candidate)?;
         let landings = Landings::new(self.landed.clone(), &made.source);
         let processed = self.processed_log().newest().await?;
         let trial = Trial {
@@ -137,10 +139,13 @@ impl Pipeline {
         let active = active.ok_or_else(|| ShadowError::NothingActive(name.clone()))?;
         let stored = self.registry.fetch(&active.module()).await?;
         let (component, parameters) = (stored.component, stored.parameters);
+        let module =
+            modules::compile(&self.sandbox, component, parameters, active.module()).await?;
+        let source = modules::source_of(&self.plan, None)?;
         Ok(Made {
             table: table.clone(),
-            source: modules::source_of(&self.plan, None)?,
-            module: modules::compile(&self.sandbox, component, parameters, active.module()).await?,
+            module: Granted::new(&self.plan, table, &source, module)?,
+            source,
         })
     }
 }

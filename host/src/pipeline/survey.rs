@@ -7,4 +7,4 @@ mod plan;
 
 pub(super) use checks::{failed, module_checks, source_checks, warehouse, zone};
 pub(super) use history::{modules, runs};
-pub(super) use plan::{misfits, source, transform};
+pub(super) use plan::{failing, misfits, source, transform};

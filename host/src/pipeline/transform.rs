@@ -337,21 +337,26 @@ fn transformed(
         rows_out: outcome.rows_out(),
         rows_retracted: outcome.rows_retracted(),
         rows_rejected: outcome.rows_rejected(),
-        reasons: reasons(&outcome.rejects),
+        reasons: reasons(&outcome.rejects, |message| outcome.shown(message)),
         fuel: outcome.table.fuel,
         elapsed,
     }
 }
 
 /// The commonest reasons for which rows were refused, at most [`REASONS`].
-pub(super) fn reasons(rejects: &[Reject]) -> Vec<RejectReason> {
+///
+/// `shown` makes of a message what may be shown of it.
+pub(super) fn reasons<'r>(
+    rejects: &'r [Reject],
+    shown: impl Fn(&'r str) -> &'r str,
+) -> Vec<RejectReason> {
     let mut by_code: BTreeMap<&str, RejectReason> = BTreeMap::new();
     for reject in rejects {
         by_code
             .entry(&reject.code)
             .or_insert_with(|| RejectReason {
                 code: reject.code.clone(),
-                message: reject.message.clone(),
+                message: shown(&reject.message).to_owned(),
                 rows: 0,
             })
             .rows += 1;

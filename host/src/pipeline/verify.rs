@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::execute::Execution;
 use super::inputs::{Landings, Reader};
 use super::report::{Observer, VerifyReport};
+use super::sensitive::{Granted, NotGranted};
+use crate::config::Plan;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest, ProcessedTable};
@@ -34,14 +36,14 @@ impl Classify for UnknownWriter {
 
 /// The verification of one project.
 pub(super) struct Verification<'a> {
+    /// The project: its sources, and what it grants.
+    pub(super) plan: &'a Plan,
     /// Both zones.
     pub(super) reader: Reader,
     /// Where the code is.
     pub(super) registry: &'a Registry,
     /// What runs it.
     pub(super) sandbox: &'a Arc<Sandbox>,
-    /// The names of the sources.
-    pub(super) sources: Vec<String>,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
     /// The run to look at; `None` for all.
@@ -58,8 +60,9 @@ impl Verification<'_> {
     /// # Errors
     /// `Unavailable` when a zone does not answer. What differs is in the report instead.
     pub(super) async fn run(mut self) -> Result<VerifyReport> {
-        for source in self.sources.clone() {
-            self.landings(&source).await?;
+        let plan = self.plan;
+        for source in plan.sources.keys() {
+            self.landings(source).await?;
         }
         self.processed().await?;
         Ok(self.report)
@@ -162,6 +165,7 @@ impl Verification<'_> {
         let settings = Settings::named(&manifest.writer)
             .ok_or_else(|| UnknownWriter(manifest.writer.clone()))?;
         let module = self.module(recorded).await?;
+        let module = Granted::new(self.plan, name, &manifest.source, module)?;
         let mut keys = Vec::new();
         for input in &recorded.inputs {
             let state = landings
@@ -224,6 +228,12 @@ impl Verification<'_> {
         while let Some(inner) = cause {
             said = format!("{said}: {inner}");
             cause = inner.source();
+        }
+        // Nothing differs here: it was not looked at, and whoever reads that can do something about it.
+        if let Some(refused) = error.downcast_ref::<NotGranted>()
+            && let Some(hint) = refused.hint()
+        {
+            said = format!("{said}; {hint}");
         }
         self.report.differences.push(said);
         Ok(())

@@ -11,6 +11,7 @@ use super::binding::{self, Level, types, wit};
 use super::engine::{TICK, Ticker};
 use super::error::{Breach, Identity, Phase, SandboxError};
 use super::limits::Limits;
+use super::module::Words;
 use super::text::is_kebab;
 use crate::printable;
 
@@ -27,11 +28,14 @@ const LINE_BYTES: usize = 4 * 1024;
 const MESSAGE_BYTES: usize = 1024;
 /// How long a code may be.
 pub(super) const CODE_BYTES: usize = 64;
+/// What stands for the words of a guest that reads sensitive columns.
+const WITHHELD: &str = "(withheld: the module reads sensitive columns)";
 
 /// What the host knows of an instance while it runs.
 #[derive(Debug)]
 pub(super) struct Guest {
     identity: Identity,
+    words: Words,
     limits: Arc<Limits>,
     memory_bytes: usize,
     peak_memory_bytes: usize,
@@ -41,9 +45,10 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    fn new(identity: Identity, limits: Arc<Limits>) -> Self {
+    fn new(identity: Identity, words: Words, limits: Arc<Limits>) -> Self {
         Self {
             identity,
+            words,
             memory_bytes: 0,
             peak_memory_bytes: 0,
             table_elements: 0,
@@ -58,7 +63,7 @@ impl Guest {
         self.lines_left = self.lines_left.saturating_sub(1);
         self.line_bytes_left = self.line_bytes_left.saturating_sub(message.len());
         let module = &self.identity;
-        let line = printable::line(message, LINE_BYTES);
+        let line = self.said(message, LINE_BYTES);
         match level {
             Level::Debug => tracing::debug!(%module, line, "module says"),
             Level::Info => tracing::info!(%module, line, "module says"),
@@ -67,6 +72,14 @@ impl Guest {
         }
         if !self.may_log() {
             tracing::warn!(%module, "module has used up its log; what follows is dropped");
+        }
+    }
+
+    /// The guest's own words, as far as they may be shown.
+    fn said(&self, words: &str, bytes: usize) -> String {
+        match self.words {
+            Words::Kept => printable::line(words, bytes),
+            Words::Withheld => WITHHELD.to_owned(),
         }
     }
 
@@ -189,10 +202,12 @@ impl Instance {
         runtime: &Runtime,
         module: &binding::ModulePre<Guest>,
         identity: Identity,
+        words: Words,
         phase: Phase,
     ) -> Result<Self, SandboxError> {
         let limits = runtime.limits.clone();
-        let mut store = Store::new(&runtime.engine, Guest::new(identity, limits.clone()));
+        let guest = Guest::new(identity, words, limits.clone());
+        let mut store = Store::new(&runtime.engine, guest);
         store.limiter(|guest| guest);
         store
             .set_fuel(limits.fuel)
@@ -322,10 +337,36 @@ fn ticks(allowed: Duration) -> u64 {
 }
 
 fn stopped(guest: &Guest, phase: Phase, breach: Breach) -> SandboxError {
+    let breach = match guest.words {
+        Words::Kept => breach,
+        Words::Withheld => withheld(breach),
+    };
     SandboxError::Stopped {
         module: guest.identity.clone(),
         phase,
         breach: Box::new(breach),
+    }
+}
+
+/// The same breach without what the guest itself wrote: a column's name may hold a value as well as a message may.
+fn withheld(breach: Breach) -> Breach {
+    let words = || WITHHELD.to_owned();
+    match breach {
+        Breach::Contract(_) => Breach::Contract(words()),
+        Breach::Description(_) => Breach::Description(words()),
+        Breach::Stream { stream, .. } => Breach::Stream {
+            stream,
+            reason: words(),
+        },
+        Breach::Schema { stream, .. } => Breach::Schema {
+            stream,
+            difference: words(),
+        },
+        Breach::Reject { number, .. } => Breach::Reject {
+            number,
+            reason: format!("is wrong {WITHHELD}"),
+        },
+        said_by_the_host => said_by_the_host,
     }
 }
 
@@ -339,6 +380,6 @@ fn gave_up(guest: &Guest, phase: Phase, failure: &types::Failure) -> SandboxErro
         module: guest.identity.clone(),
         phase,
         code,
-        message: printable::line(&failure.message, MESSAGE_BYTES),
+        message: guest.said(&failure.message, MESSAGE_BYTES),
     }
 }

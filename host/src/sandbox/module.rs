@@ -24,7 +24,19 @@ pub struct Context {
 
 /// A module that has described itself. Cheap to clone; every session has an instance of its own.
 #[derive(Clone)]
-pub struct Module(Arc<Inner>);
+pub struct Module {
+    inner: Arc<Inner>,
+    words: Words,
+}
+
+/// Whether what a module says in its own words is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// As it is, made printable.
+    Kept,
+    /// Not at all: it reads what must not be shown.
+    Withheld,
+}
 
 struct Inner {
     runtime: Arc<Runtime>,
@@ -36,7 +48,9 @@ struct Inner {
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Module").field(&self.0.reference).finish()
+        f.debug_tuple("Module")
+            .field(&self.inner.reference)
+            .finish()
     }
 }
 
@@ -49,7 +63,13 @@ impl Module {
         digest: Digest,
         identity: Identity,
     ) -> Result<Self, SandboxError> {
-        let mut instance = Instance::start(&runtime, &compiled, identity.clone(), Phase::Describe)?;
+        let mut instance = Instance::start(
+            &runtime,
+            &compiled,
+            identity.clone(),
+            Words::Kept,
+            Phase::Describe,
+        )?;
         let said = instance.call(Phase::Describe, |exports, store| {
             exports.call_describe(store, parameters)
         })?;
@@ -61,33 +81,47 @@ impl Module {
             version: description.version.clone(),
             digest,
         });
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             runtime,
             compiled,
             parameters: parameters.to_vec(),
             description,
             reference,
-        })))
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            words: Words::Kept,
+        })
     }
 
     /// What it says of itself, checked.
     pub fn description(&self) -> &Description {
-        &self.0.description
+        &self.inner.description
     }
 
     /// Name, version and digest.
     pub fn reference(&self) -> &ModuleRef {
-        &self.0.reference
+        &self.inner.reference
     }
 
     /// The digest of component and parameters.
     pub fn digest(&self) -> Digest {
-        self.0.reference.digest
+        self.inner.reference.digest
     }
 
     /// The numbers of its inputs in the order in which a session takes them.
     pub fn input_order(&self) -> Vec<usize> {
-        order::sequence(&self.0.description)
+        order::sequence(&self.inner.description)
+    }
+
+    /// The same module, whose words stay out of logs and errors: it reads values that must not be shown, and nobody knows
+    /// which of them it says. The messages of its rejects are kept for quarantine.
+    #[must_use]
+    pub fn withholding_words(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            words: Words::Withheld,
+        }
     }
 
     /// Begins a session.
@@ -98,21 +132,24 @@ impl Module {
         let context = types::Context {
             logical_time: context.logical_time_micros,
             seed: context.seed,
-            parameters: self.0.parameters.clone(),
+            parameters: self.inner.parameters.clone(),
         };
         Session::open(self, &context)
     }
 
     pub(super) fn instance(&self, phase: Phase) -> Result<Instance, SandboxError> {
-        Instance::start(&self.0.runtime, &self.0.compiled, self.identity(), phase)
+        let Inner {
+            runtime, compiled, ..
+        } = self.inner.as_ref();
+        Instance::start(runtime, compiled, self.identity(), self.words, phase)
     }
 
     pub(super) fn identity(&self) -> Identity {
-        Identity::Named(self.0.reference.clone())
+        Identity::Named(self.inner.reference.clone())
     }
 
     pub(super) fn limits(&self) -> &Limits {
-        &self.0.runtime.limits
+        &self.inner.runtime.limits
     }
 
     pub(super) fn misuse(&self, reason: String) -> SandboxError {

@@ -8,6 +8,7 @@ use super::read;
 use crate::authoring::AuthoringError;
 use crate::cli::answer::Answer;
 use crate::cli::invocation::Invocation;
+use crate::cli::text::Paint;
 use crate::digest::Digest;
 use crate::pipeline::publish::PromotionReport;
 use crate::pipeline::shadow::report::ShadowReport;
@@ -60,7 +61,7 @@ impl Promote {
         let pipeline = call.pipeline().await?;
         let promoted = pipeline.promote(&self.module, &promoter, shadow.as_ref());
         let report = promoted.await?;
-        Ok(Answer::new(told(&report), &report))
+        Ok(Answer::new(told(&report, call.paint()), &report))
     }
 }
 
@@ -69,7 +70,7 @@ impl Rollback {
         let promoter = promoter(call, self.why);
         let pipeline = call.pipeline().await?;
         let report = pipeline.roll_back(&self.name, &promoter).await?;
-        Ok(Answer::new(told(&report), &report))
+        Ok(Answer::new(told(&report, call.paint()), &report))
     }
 }
 
@@ -92,9 +93,13 @@ fn promoter(call: &Invocation, why: String) -> Promoter {
     }
 }
 
-fn told(report: &PromotionReport) -> String {
+fn told(report: &PromotionReport, paint: Paint) -> String {
     let module = &report.module;
-    match (report.changed, &report.previous) {
+    let ungranted = report.ungranted.iter();
+    let warning: String = ungranted
+        .map(|said| format!("{} {said}\n", paint.doubtful("warning:")))
+        .collect();
+    let told = match (report.changed, &report.previous) {
         (false, _) => format!("{module} is active already\n"),
         (true, previous) => {
             let previous = previous.as_ref().map(ToString::to_string);
@@ -104,5 +109,6 @@ fn told(report: &PromotionReport) -> String {
                  it makes what is landed from now on; rows that are there stay as they were made\n"
             )
         }
-    }
+    };
+    told + &warning
 }

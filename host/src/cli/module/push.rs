@@ -17,7 +17,7 @@ use crate::pipeline::publish::{self, PushReport};
 /// A version never changes, and nothing uses it before it is promoted. It must be signed by a key that
 /// the project file trusts, in FILE.minisig. What it makes is compared with what the active version
 /// makes: columns that may be NULL can be added, anything else needs --breaking. What it reads is
-/// compared with what has been landed.
+/// compared with what has been landed, and with what the project file grants.
 ///
 /// Example: tidemill module push target/modules/dim-staff.wasm
 #[derive(Debug, Args)]
@@ -79,6 +79,9 @@ fn told(report: &PushReport, paint: Paint) -> String {
     for misfit in &report.misfits {
         let _ = writeln!(text, "  {}", paint.doubtful(misfit));
     }
+    if let Some(ungranted) = &report.ungranted {
+        let _ = writeln!(text, "  {}", paint.doubtful(ungranted));
+    }
     if report.active.as_deref() != Some(module.version.as_str()) {
         let _ = writeln!(
             text,
@@ -113,6 +116,9 @@ mod tests {
                 breaking: false,
             }],
             misfits: vec!["the module reads the table `team`, which has not been landed".into()],
+            ungranted: Some(
+                "it reads totesys.staff.email_address, which is marked sensitive".into(),
+            ),
             vouched_by: Voucher::Key("E7620F1842B4E81F".into()),
             module,
         };
@@ -122,13 +128,15 @@ mod tests {
             format!(
                 "pushed dim-staff@1.1.0 ({digest}), vouched for by key E7620F1842B4E81F\n  \
                  the column `location` is new: the warehouse adds it\n  \
-                 the module reads the table `team`, which has not been landed\n\
+                 the module reads the table `team`, which has not been landed\n  \
+                 it reads totesys.staff.email_address, which is marked sensitive\n\
                  it is used once it is promoted: tidemill module promote dim-staff@1.1.0 --why \"…\"\n"
             )
         );
         report.is_new = false;
         report.changes.clear();
         report.misfits.clear();
+        report.ungranted = None;
         report.active = Some("1.1.0".into());
         assert_eq!(
             told(&report, Paint::new(false)),

@@ -81,6 +81,9 @@ fn told(report: &ShadowReport, paint: Paint) -> String {
     );
     // Writing to a String cannot fail, here and below.
     let _ = writeln!(text, "{}\n", report.inputs);
+    if let Some(hidden) = hidden(report) {
+        let _ = writeln!(text, "{hidden}\n");
+    }
     for skipped in &report.skipped {
         let _ = writeln!(
             text,
@@ -159,6 +162,16 @@ fn cost(side: &ShadowSide) -> [String; 5] {
         text::elapsed(std::time::Duration::from_micros(side.elapsed_us)),
         text::size(side.peak_memory_bytes),
     ]
+}
+
+/// Which values are not shown, where some are not.
+fn hidden(report: &ShadowReport) -> Option<String> {
+    (!report.hidden.is_empty()).then(|| {
+        format!(
+            "values of {} are not shown: they may come from columns that are marked sensitive",
+            report.hidden.join(", ")
+        )
+    })
 }
 
 fn rows(text: &mut String, name: &str, rows: &RowDifferences) {

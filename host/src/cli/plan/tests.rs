@@ -121,6 +121,18 @@ fn report() -> PlanReport {
             inputs: vec![("staff".into(), vec!["staff_id".into(), "first_name".into()])],
             pending: 2,
             changed: None,
+            grants: [
+                ("totesys.staff.email_address", GrantState::Used),
+                ("totesys.staff.phone", GrantState::Missing),
+                ("totesys.staff.salary", GrantState::Unused),
+                ("totesys.staff.first_name", GrantState::NotSensitive),
+                ("totesys.department.manager", GrantState::Unknown),
+            ]
+            .map(|(column, state)| PlannedGrant {
+                column: column.into(),
+                state,
+            })
+            .into(),
         }],
         warnings: vec!["staff_view has no key".into()],
     }

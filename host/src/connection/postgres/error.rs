@@ -203,13 +203,28 @@ pub(super) fn classify(url: &PgUrl, cause: tokio_postgres::Error) -> ConnectErro
     }
 }
 
-/// The server's error without the driver's wrapping, which says only "db error".
+/// The server's error without the driver's wrapping, which says only "db error", and without the values of rows that
+/// it is about.
 pub fn reason(error: tokio_postgres::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    if error.as_db_error().is_none() {
+    let Some(said) = error.as_db_error() else {
         return Box::new(error);
+    };
+    if let Some(said) = without_values(said.code(), said.severity(), said.message()) {
+        return said.into();
     }
     match error.into_source() {
         Some(cause) => cause,
         None => "the driver gave no reason".into(),
     }
+}
+
+/// What a server says about a value that it does not take (class 22) or a row that breaks a constraint (class 23): the
+/// value stands behind a colon, the row in the detail.
+fn without_values(code: &SqlState, severity: &str, message: &str) -> Option<String> {
+    let class = code.code().get(..2)?;
+    if !["22", "23"].contains(&class) {
+        return None;
+    }
+    let message = message.split_once(": \"").map_or(message, |(said, _)| said);
+    Some(format!("{severity}: {message}"))
 }

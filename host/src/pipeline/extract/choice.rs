@@ -9,7 +9,7 @@ use crate::manifest::{LandedTable, LandingManifest};
 use crate::pipeline::report::TableFailure;
 use crate::run::Stage;
 use crate::source::{Discovered, Snapshot};
-use crate::table::{KeyOrigin, TableName};
+use crate::table::{KeyOrigin, Table, TableName};
 use crate::watermark::{Position, Window};
 
 /// What becomes of the tables of a source.
@@ -49,6 +49,43 @@ pub(in crate::pipeline) fn taken(
         }
     }
     discovered
+}
+
+/// A column of `table` that is marked sensitive and that it neither has nor had: a mark that protects nothing.
+pub(in crate::pipeline) fn check_marks(
+    plan: &SourcePlan,
+    table: &Table,
+    landed: Option<&LandedTable>,
+) -> Result<(), ExtractError> {
+    let had = |name: &str| {
+        let mut columns = landed
+            .iter()
+            .flat_map(|l| l.table.columns.iter().chain(&l.dropped));
+        columns.any(|column| column.name == name)
+    };
+    let marks = plan.sensitive_of(table.name.as_str()).iter();
+    let mut unknown = marks.filter(|name| table.column(name).is_none() && !had(name));
+    match unknown.next() {
+        Some(name) => Err(ExtractError::NoSensitiveColumn(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The tables of which columns are marked sensitive and that the source neither gives nor gave.
+pub(in crate::pipeline) fn marked_nowhere<'p>(
+    plan: &'p SourcePlan,
+    discovered: &[Discovered],
+    previous: Option<&LandingManifest>,
+) -> Vec<&'p String> {
+    let is_known = |name: &str| {
+        discovered.iter().any(|d| d.table.name.as_str() == name)
+            || previous.is_some_and(|landing| landing.tables.contains_key(name))
+    };
+    let marked = plan.tables.iter().filter(|(_, t)| !t.sensitive.is_empty());
+    marked
+        .map(|(name, _)| name)
+        .filter(|name| plan.takes(name) && !is_known(name))
+        .collect()
 }
 
 /// Whether `table` is to be landed although it has never been: it is named, or was there when its source was
@@ -123,6 +160,13 @@ impl Extraction<'_> {
             if !self.is_in_scope(name) {
                 continue;
             }
+            if let (Verdict::Land(_), Err(error)) =
+                (&verdict, check_marks(self.plan, &found.table, landed))
+            {
+                let failure = TableFailure::new(name.as_str(), Stage::Extract, &error.into());
+                choice.failures.push(failure);
+                continue;
+            }
             match verdict {
                 Verdict::Land(admitted) => choice.steps.push(Step {
                     window: self.window(snapshot, &admitted, landed),
@@ -182,7 +226,8 @@ impl Extraction<'_> {
         )
     }
 
-    /// Tables that were landed before and are gone, unless the project leaves them out.
+    /// Tables that were landed before and are gone, unless the project leaves them out; and those of which it marks columns
+    /// and that never were.
     fn missing(
         &self,
         snapshot: &dyn Snapshot,
@@ -192,12 +237,16 @@ impl Extraction<'_> {
         if !self.scope.tables.is_empty() {
             return Vec::new();
         }
-        gone(self.plan, snapshot.position(), discovered, previous)
-            .into_iter()
-            .map(|(table, renamed_to)| {
-                let error = ExtractError::gone(renamed_to);
-                TableFailure::new(table.as_str(), Stage::Extract, &error.into())
-            })
-            .collect()
+        let gone = gone(self.plan, snapshot.position(), discovered, previous);
+        let gone = gone.into_iter().map(|(table, renamed_to)| {
+            let error = ExtractError::gone(renamed_to);
+            TableFailure::new(table.as_str(), Stage::Extract, &error.into())
+        });
+        let nowhere = marked_nowhere(self.plan, discovered, previous);
+        let nowhere = nowhere.into_iter().map(|table| {
+            let error = ExtractError::NoSensitiveTable;
+            TableFailure::new(table, Stage::Extract, &error.into())
+        });
+        gone.chain(nowhere).collect()
     }
 }

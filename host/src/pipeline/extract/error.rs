@@ -42,6 +42,12 @@ pub(crate) enum ExtractError {
     /// A column that the project wants as text is not there.
     #[error("it has no column `{0}`, which the project file wants landed as text")]
     NoTextColumn(String),
+    /// A column that the project marks sensitive is not there and never was.
+    #[error("it has no column `{0}`, which the project file marks sensitive")]
+    NoSensitiveColumn(String),
+    /// The project marks columns of a table sensitive that the source does not give.
+    #[error("the source gives no such table, of which the project file marks columns sensitive")]
+    NoSensitiveTable,
     /// The source has no table at all that the project takes.
     #[error("the source `{0}` gives no table at all")]
     Empty(String),
@@ -76,6 +82,8 @@ impl Classify for ExtractError {
                 "what landed is found by its key: name the old one under `key` of the table if it still tells rows apart, or land the table as a source of another name".into()
             }
             Self::NoTextColumn(_) => "correct `text` of the table in the project file".into(),
+            Self::NoSensitiveColumn(_) => "correct `sensitive` of the table in the project file: nothing is protected by a name that is not there".into(),
+            Self::NoSensitiveTable => "correct the name of the table above `sensitive` in the project file; `tidemill discover` lists them".into(),
             Self::Empty(_) => "check `include` and `exclude`, and the rights of the source's user".into(),
         })
     }

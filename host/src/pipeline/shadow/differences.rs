@@ -1,5 +1,7 @@
 //! How rows of the same key differ, column by column.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{is_not_null, or};
@@ -9,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::report::{ColumnChange, ColumnDifferences, RowDifferences, RowExample, ValueExample};
+use crate::pipeline::sensitive::PLACEHOLDER;
 use crate::printable;
 
 /// Examples of each kind of difference.
@@ -21,6 +24,8 @@ pub(super) struct Columns {
     key: Vec<usize>,
     columns: Vec<Column>,
     rows: RowDifferences,
+    /// Columns whose values are not shown.
+    hidden: BTreeSet<String>,
 }
 
 struct Column {
@@ -30,8 +35,13 @@ struct Column {
 }
 
 impl Columns {
-    /// The columns of both; `key` says where the key is in the active version.
-    pub(super) fn new(active: &Schema, candidate: &Schema, key: Vec<usize>) -> Self {
+    /// The columns of both; `key` says where the key is in the active version, `hidden` which values are not shown.
+    pub(super) fn new(
+        active: &Schema,
+        candidate: &Schema,
+        key: Vec<usize>,
+        hidden: BTreeSet<String>,
+    ) -> Self {
         let place = |schema: &Schema, name: &str| schema.index_of(name).ok();
         let mut names: Vec<&String> = active.fields().iter().map(|field| field.name()).collect();
         let all = candidate.fields().iter().map(|field| field.name());
@@ -64,6 +74,7 @@ impl Columns {
             columns: columns.collect(),
             key,
             rows: RowDifferences::default(),
+            hidden,
         }
     }
 
@@ -91,11 +102,16 @@ impl Columns {
             column.found.changed += changed as u64;
             let missing = EXAMPLES.saturating_sub(column.found.examples.len());
             for row in mask.values().set_indices().take(missing) {
+                let hidden = self.hidden.contains(&column.found.name);
+                let shown = |column: Option<&ArrayRef>| match column {
+                    Some(column) => value(column, row, hidden),
+                    None => Ok(None),
+                };
                 column.found.examples.push(ValueExample {
                     landing,
-                    key: key_of(active, &self.key, row)?,
-                    active: was.map_or(Ok(None), |was| value(was, row))?,
-                    candidate: is.map_or(Ok(None), |is| value(is, row))?,
+                    key: key_of(active, &self.key, row, &self.hidden)?,
+                    active: shown(was)?,
+                    candidate: shown(is)?,
                 });
             }
             differs = or(&differs, &mask)?;
@@ -109,13 +125,13 @@ impl Columns {
     /// Counts rows that only the candidate made.
     pub(super) fn added(&mut self, landing: u64, rows: &RecordBatch) -> Result<(), ArrowError> {
         self.rows.added += rows.num_rows() as u64;
-        examples(&mut self.rows.added_examples, landing, rows)
+        examples(&mut self.rows.added_examples, landing, rows, &self.hidden)
     }
 
     /// Counts rows that only the active version made.
     pub(super) fn dropped(&mut self, landing: u64, rows: &RecordBatch) -> Result<(), ArrowError> {
         self.rows.dropped += rows.num_rows() as u64;
-        examples(&mut self.rows.dropped_examples, landing, rows)
+        examples(&mut self.rows.dropped_examples, landing, rows, &self.hidden)
     }
 
     /// What was found.
@@ -144,26 +160,42 @@ fn examples(
     examples: &mut Vec<RowExample>,
     landing: u64,
     rows: &RecordBatch,
+    hidden: &BTreeSet<String>,
 ) -> Result<(), ArrowError> {
     let missing = EXAMPLES.saturating_sub(examples.len());
     for row in 0..rows.num_rows().min(missing) {
         let schema = rows.schema();
         let columns = schema.fields().iter().zip(rows.columns());
-        let values = columns.map(|(field, column)| Ok((field.name().clone(), value(column, row)?)));
+        let values = columns.map(|(field, column)| {
+            let name = field.name();
+            Ok((name.clone(), value(column, row, hidden.contains(name))?))
+        });
         let values = values.collect::<Result<_, ArrowError>>()?;
         examples.push(RowExample { landing, values });
     }
     Ok(())
 }
 
-fn key_of(batch: &RecordBatch, key: &[usize], row: usize) -> Result<Vec<String>, ArrowError> {
-    key.iter()
-        .map(|at| Ok(value(batch.column(*at), row)?.unwrap_or_else(|| "NULL".into())))
-        .collect()
+fn key_of(
+    batch: &RecordBatch,
+    key: &[usize],
+    row: usize,
+    hidden: &BTreeSet<String>,
+) -> Result<Vec<String>, ArrowError> {
+    let schema = batch.schema();
+    let part = |at: &usize| {
+        let hidden = hidden.contains(schema.field(*at).name());
+        let value = value(batch.column(*at), row, hidden)?;
+        Ok(value.unwrap_or_else(|| "NULL".into()))
+    };
+    key.iter().map(part).collect()
 }
 
-/// A value as it is shown: in one line, and not endless.
-fn value(column: &ArrayRef, row: usize) -> Result<Option<String>, ArrowError> {
+/// A value as it is shown: in one line, and not endless; or what stands for it.
+fn value(column: &ArrayRef, row: usize, hidden: bool) -> Result<Option<String>, ArrowError> {
+    if hidden {
+        return Ok(column.is_valid(row).then(|| PLACEHOLDER.to_owned()));
+    }
     Ok(shown(column, row)?.map(|text| printable::line(&text, VALUE_BYTES)))
 }
 
@@ -206,7 +238,12 @@ mod tests {
         active: &RecordBatch,
         candidate: &RecordBatch,
     ) -> (RowDifferences, Vec<ColumnDifferences>) {
-        let mut columns = Columns::new(&active.schema(), &candidate.schema(), vec![0]);
+        let mut columns = Columns::new(
+            &active.schema(),
+            &candidate.schema(),
+            vec![0],
+            BTreeSet::new(),
+        );
         columns.compare(7, active, candidate).expect("they compare");
         columns.found()
     }
@@ -270,6 +307,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_hidden_is_counted_and_not_shown() {
+        let active = batch(vec![
+            ("id", numbers(&[Some(1), Some(2)])),
+            ("a", texts(&[Some("ada@example.org"), None])),
+        ]);
+        let candidate = batch(vec![
+            ("id", numbers(&[Some(1), Some(2)])),
+            (
+                "a",
+                texts(&[Some("ADA@example.org"), Some("bob@example.org")]),
+            ),
+        ]);
+        let hidden = BTreeSet::from(["a".to_owned(), "id".to_owned()]);
+        let mut columns = Columns::new(&active.schema(), &candidate.schema(), vec![0], hidden);
+        columns
+            .compare(1, &active, &candidate)
+            .expect("they compare");
+        let (rows, columns) = columns.found();
+        assert_eq!((rows.changed, columns[1].changed), (2, 2));
+        let hidden = || Some(PLACEHOLDER.to_owned());
+        for (example, active) in columns[1].examples.iter().zip([hidden(), None]) {
+            assert_eq!(example.key, [PLACEHOLDER]);
+            assert_eq!((&example.active, &example.candidate), (&active, &hidden()));
+        }
+    }
+
+    #[test]
     fn a_few_examples_are_kept_of_many() {
         let keys: Vec<Option<i32>> = (0..100).map(Some).collect();
         let active = batch(vec![("id", numbers(&keys)), ("a", numbers(&keys))]);
@@ -278,11 +342,19 @@ mod tests {
         let (rows, columns) = compared(&active, &candidate);
         assert_eq!(rows.changed, 100);
         assert_eq!(columns[1].examples.len(), EXAMPLES);
-        let mut columns = Columns::new(&active.schema(), &active.schema(), vec![0]);
+        let mut columns = Columns::new(
+            &active.schema(),
+            &active.schema(),
+            vec![0],
+            BTreeSet::from(["a".to_owned()]),
+        );
         columns.added(1, &active).expect("rows");
         columns.dropped(1, &active).expect("rows");
         let (rows, _) = columns.found();
         assert_eq!((rows.added, rows.dropped), (100, 100));
         assert_eq!(rows.added_examples.len(), EXAMPLES);
+        let shown = |value: &str| Some(value.to_owned());
+        let first = vec![("id".into(), shown("0")), ("a".into(), shown(PLACEHOLDER))];
+        assert_eq!(rows.added_examples[0].values, first);
     }
 }

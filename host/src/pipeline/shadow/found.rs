@@ -1,6 +1,6 @@
 //! What is counted over all landings: differences, refusals, and what both versions cost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +17,8 @@ use super::trial::Landing;
 use crate::contract::Description;
 use crate::error::Result;
 use crate::pipeline::execute::Ran;
-use crate::sandbox::{Module, Reject, Step};
+use crate::pipeline::sensitive::{Granted, PLACEHOLDER};
+use crate::sandbox::{Reject, Step};
 
 /// Steps on their way from a module to where they are compared, as executions have them.
 const STEPS_UNDER_WAY: usize = 4;
@@ -32,15 +33,17 @@ pub(super) struct Found {
     codes: BTreeMap<String, (u64, u64)>,
     active: ShadowSide,
     candidate: ShadowSide,
+    hidden: BTreeSet<String>,
 }
 
 impl Found {
-    pub(super) fn new(active: &Module, candidate: &Module) -> Self {
+    pub(super) fn new(active: &Granted, candidate: &Granted) -> Self {
         let (was, is) = (
             &active.description().output,
             &candidate.description().output,
         );
-        let side = |module: &Module| ShadowSide {
+        let hidden: BTreeSet<String> = &active.hidden() | &candidate.hidden();
+        let side = |module: &Granted| ShadowSide {
             module: module.reference().clone(),
             rows_in: 0,
             rows_out: 0,
@@ -54,8 +57,19 @@ impl Found {
         };
         let (was_gone, is_gone) = (was.key_schema(), is.key_schema());
         Self {
-            columns: Columns::new(&was.schema, &is.schema, places(&was.primary_key)),
-            retractions: Columns::new(&was_gone, &is_gone, (0..was_gone.fields().len()).collect()),
+            columns: Columns::new(
+                &was.schema,
+                &is.schema,
+                places(&was.primary_key),
+                hidden.clone(),
+            ),
+            retractions: Columns::new(
+                &was_gone,
+                &is_gone,
+                (0..was_gone.fields().len()).collect(),
+                hidden.clone(),
+            ),
+            hidden,
             rejects: RejectDifferences::default(),
             codes: BTreeMap::new(),
             active: side(active),
@@ -147,6 +161,10 @@ impl Found {
                 .into_iter()
                 .map(|((table, ..), reject)| (table, false, reject)),
         );
+        let shown = |message: &String| match self.hidden.is_empty() {
+            true => message.clone(),
+            false => PLACEHOLDER.to_owned(),
+        };
         let missing = EXAMPLES.saturating_sub(self.rejects.examples.len());
         let examples = examples.into_iter().take(missing);
         self.rejects
@@ -157,7 +175,7 @@ impl Found {
                 table: table.to_owned(),
                 row: reject.row,
                 code: reject.code.clone(),
-                message: reject.message.clone(),
+                message: shown(&reject.message),
             }));
     }
 
@@ -201,6 +219,7 @@ impl Found {
             columns,
             retractions,
             rejects,
+            hidden: self.hidden.into_iter().collect(),
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct ShadowReport {
     pub retractions: RowDifferences,
     /// Rows that were refused.
     pub rejects: RejectDifferences,
+    /// Columns whose values are not shown, because they may come from columns that are marked sensitive.
+    #[serde(default)]
+    pub hidden: Vec<String>,
 }
 
 /// One of the two versions.

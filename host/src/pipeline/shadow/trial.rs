@@ -14,6 +14,7 @@ use crate::manifest::CurrentRows;
 use crate::pipeline::execute::{Execution, inputs_of};
 use crate::pipeline::inputs::{InputError, Landings, Reader};
 use crate::pipeline::report::Observer;
+use crate::pipeline::sensitive::Granted;
 use crate::sandbox::Module;
 use crate::table::TableName;
 use crate::zone::discard::Discard;
@@ -22,9 +23,9 @@ use crate::zone::parquet::Settings;
 /// A trial of one version.
 pub(super) struct Trial<'a> {
     /// The version that is in use.
-    pub(super) active: Module,
+    pub(super) active: Granted,
     /// The version that is tried.
-    pub(super) candidate: Module,
+    pub(super) candidate: Granted,
     /// The landings of the source that both read.
     pub(super) landings: &'a Landings,
     /// Rows that were kept: reading begins from them.
@@ -166,7 +167,7 @@ impl Trial<'_> {
         })
     }
 
-    async fn execution(&self, module: &Module, number: u64) -> Result<Execution> {
+    async fn execution(&self, module: &Granted, number: u64) -> Result<Execution> {
         let (inputs, keys) = inputs_of(self.landings, module, number, &self.kept).await?;
         let landed = self.landings.get(number).await?;
         Ok(Execution {

@@ -4,15 +4,19 @@ use crate::config::{OnSchemaChange, Plan, SourcePlan};
 use crate::error::{Classify as _, Result};
 use crate::manifest::{LandedTable, LandingManifest, ProcessedManifest};
 use crate::pipeline::declared::check_columns;
-use crate::pipeline::extract::{ExtractError, gone, is_expected, taken};
+use crate::pipeline::extract::{
+    ExtractError, check_marks, gone, is_expected, marked_nowhere, taken,
+};
 use crate::pipeline::inputs::{InputError, Landings};
 use crate::pipeline::modules::Made;
 use crate::pipeline::report::{
-    PlanReport, PlannedSchema, PlannedTable, PlannedTransform, SchemaAction,
+    PlanReport, PlannedSchema, PlannedTable, PlannedTransform, SchemaAction, TableFailure,
 };
 use crate::pipeline::schema::{Candidate, Verdict, listed};
+use crate::pipeline::sensitive::{self, NotGranted};
 use crate::pipeline::transform::pending_landings;
 use crate::pipeline::window::{self, Asked};
+use crate::run::Stage;
 use crate::source::{Discovered, Snapshot};
 use crate::table::{Column, Fidelity, KeyOrigin, SchemaChange, Table, TableName};
 
@@ -32,7 +36,13 @@ pub(in crate::pipeline) async fn source(
     let source = crate::source::open(plan.url.expose()?, &plan.options)?;
     let snapshot = source.snapshot().await?;
     let discovered = taken(plan, snapshot.tables().await?);
+    let mut wrong_marks = Vec::new();
     for found in &discovered {
+        let table = &found.table;
+        let before = landed.and_then(|manifest| manifest.tables.get(&table.name));
+        if let Err(error) = check_marks(plan, table, before) {
+            wrong_marks.push((table.name.as_str(), error));
+        }
         report
             .sources
             .push(planned(name, plan, snapshot.as_ref(), found, landed));
@@ -42,6 +52,14 @@ pub(in crate::pipeline) async fn source(
                 found.table.name
             ));
         }
+    }
+    let nowhere = marked_nowhere(plan, &discovered, landed).into_iter();
+    wrong_marks.extend(nowhere.map(|table| (table.as_str(), ExtractError::NoSensitiveTable)));
+    for (table, error) in wrong_marks {
+        let hint = error.hint().unwrap_or_default();
+        report
+            .warnings
+            .push(format!("{name}.{table}: {error} ({hint})"));
     }
     for (table, renamed_to) in gone(plan, snapshot.position(), &discovered, landed) {
         let landed = landed.and_then(|manifest| manifest.tables.get(table));
@@ -198,7 +216,7 @@ fn stop(
 pub(in crate::pipeline) async fn transform(
     plan: &Plan,
     table: &str,
-    made: Option<&Made>,
+    loaded: std::result::Result<&Made, &crate::Error>,
     landings: Option<&Landings>,
     processed: Option<&ProcessedManifest>,
 ) -> Result<PlannedTransform> {
@@ -207,15 +225,27 @@ pub(in crate::pipeline) async fn transform(
         .get(table)
         .map(|t| t.module.clone())
         .unwrap_or_default();
+    let refused = loaded
+        .err()
+        .and_then(|error| error.downcast_ref::<NotGranted>());
+    let reads = match (loaded, refused) {
+        (Ok(made), _) => Some(made.module.sensitive()),
+        (Err(_), refused) => refused.map(|refused| refused.reads.as_slice()),
+    };
+    let module = match loaded {
+        Ok(made) => Some(made.module.reference()),
+        Err(_) => refused.map(|refused| &refused.module),
+    };
     let mut planned = PlannedTransform {
         table: table.to_owned(),
         requested,
-        module: made.map(|m| m.module.reference().clone()),
+        module: module.cloned(),
         inputs: Vec::new(),
         pending: 0,
         changed: None,
+        grants: sensitive::planned(plan, table, reads),
     };
-    let Some(made) = made else {
+    let Ok(made) = loaded else {
         return Ok(planned);
     };
     planned.inputs = made
@@ -247,6 +277,15 @@ pub(in crate::pipeline) async fn transform(
     }
     planned.changed = change_of_module(made, processed);
     Ok(planned)
+}
+
+/// Why the module of a table cannot be loaded, and what to do about it.
+pub(in crate::pipeline) fn failing(table: &str, loaded: &Result<Made>) -> Option<String> {
+    let error = loaded.as_ref().err()?;
+    let failure = TableFailure::new(table, Stage::Transform, error);
+    let hint = failure.hint.map(|hint| format!(" ({hint})"));
+    let hint = hint.unwrap_or_default();
+    Some(format!("{table}: {}{hint}", failure.message))
 }
 
 fn change_of_module(made: &Made, processed: Option<&ProcessedManifest>) -> Option<String> {

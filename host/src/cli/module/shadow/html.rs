@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{change, cost, is_other, landings, shown};
+use super::{change, cost, hidden, is_other, landings, shown};
 use crate::pipeline::shadow::report::{RowDifferences, RowExample, ShadowReport};
 
 const STYLE: &str = "\
@@ -29,6 +29,11 @@ pub(super) fn page(report: &ShadowReport) -> String {
         landings = escaped(&capital(&landings(report))),
         inputs = escaped(&report.inputs),
     );
+    if let Some(hidden) = hidden(report) {
+        let note = escaped(&capital(&hidden));
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(page, "<p class=\"note\">{note}.</p>");
+    }
     sides(&mut page, report);
     counts(&mut page, report);
     columns(&mut page, report);
@@ -64,7 +69,6 @@ fn sides(page: &mut String, report: &ShadowReport) {
     );
     for (name, side) in [("active", &report.active), ("candidate", &report.candidate)] {
         let module = &side.module;
-        // Writing to a String cannot fail, here and below.
         let _ = write!(
             page,
             "<tr><th>{name}</th><td>{}@{}</td><td><code>{}</code></td>",

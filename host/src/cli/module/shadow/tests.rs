@@ -86,12 +86,22 @@ fn report() -> ShadowReport {
                 message: "there is no department 4".into(),
             }],
         },
+        hidden: Vec::new(),
     }
 }
 
 #[test]
 fn a_report_reads_from_top_to_bottom() {
     insta::assert_snapshot!(told(&report(), Paint::new(false)));
+}
+
+#[test]
+fn it_is_said_what_is_not_shown() {
+    let mut report = report();
+    report.hidden = vec!["staff_id".into(), "location".into()];
+    let said = "alues of staff_id, location are not shown: they may come from columns that are marked sensitive";
+    assert!(told(&report, Paint::new(false)).contains(said));
+    assert!(html::page(&report).contains(said));
 }
 
 #[test]
