@@ -13,6 +13,7 @@ mod doctor;
 mod failure;
 mod init;
 mod invocation;
+mod lineage;
 mod module;
 mod plan;
 mod preview;
@@ -26,6 +27,7 @@ mod serve;
 mod signals;
 mod sweep;
 mod text;
+mod trace;
 mod verify;
 
 use std::io::Write as _;
@@ -79,6 +81,8 @@ enum Verb {
     Runs(runs::Runs),
     Replay(replay::Replay),
     Verify(verify::Verify),
+    Lineage(lineage::Lineage),
+    Trace(trace::Trace),
     Sweep(sweep::Sweep),
     Serve(serve::Serve),
     Demo(demo::Demo),
@@ -90,6 +94,13 @@ enum Verb {
 
 impl Verb {
     async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
+        if call.output() == Output::OpenLineage && !matches!(self, Self::Lineage(_)) {
+            return Err(UsageError::Choice {
+                what: "only lineage can be told as events of OpenLineage".into(),
+                hint: "write --output json, or `tidemill lineage --output openlineage`".into(),
+            }
+            .into());
+        }
         match self {
             Self::Init(verb) => verb.answer(call).await,
             Self::Discover(verb) => verb.answer(call).await,
@@ -104,6 +115,8 @@ impl Verb {
             Self::Runs(verb) => verb.answer(call).await,
             Self::Replay(verb) => verb.answer(call).await,
             Self::Verify(verb) => verb.answer(call).await,
+            Self::Lineage(verb) => verb.answer(call).await,
+            Self::Trace(verb) => verb.answer(call).await,
             Self::Sweep(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,
             Self::Demo(verb) => verb.answer(call).await,
@@ -226,6 +239,7 @@ fn say(answer: Answer, output: Output) -> crate::Result<Exit> {
     let text = match output {
         Output::Text => answer.text,
         Output::Json => answer.json.map(|json| json + "\n").unwrap_or_default(),
+        Output::OpenLineage => answer.events.unwrap_or_default(),
     };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {

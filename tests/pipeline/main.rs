@@ -26,5 +26,6 @@ mod schema;
 mod servers;
 mod snapshots;
 mod sweep;
+mod trace;
 
 use tidemill_tests::world;

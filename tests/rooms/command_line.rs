@@ -1,6 +1,7 @@
 //! The program as a shell sees it: exit codes, stdout and stderr of uses that reach no server.
 
 mod failures;
+mod lineage;
 mod modules;
 mod replay;
 mod sensitive;
@@ -64,6 +65,8 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "query SELECT",
         "runs",
         "verify",
+        "lineage",
+        "trace dim_staff 1",
         "sweep",
         "serve",
         "module list",

@@ -53,6 +53,27 @@ pub struct Evolution {
     now: BTreeMap<Key, Vec<String>>,
     at_last_run: BTreeMap<Key, Vec<String>>,
     versions: BTreeMap<Key, Vec<Vec<String>>>,
+    /// How many runs there were.
+    runs: usize,
+    /// The numbers of the runs, from 0, that found each version.
+    found_in: BTreeMap<Key, Vec<usize>>,
+    /// And of those that found the row gone.
+    gone_in: BTreeMap<Key, Vec<usize>>,
+}
+
+/// What became of one fact row, run by run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Story {
+    /// The fact.
+    pub table: &'static str,
+    /// The business key.
+    pub key: i32,
+    /// Its columns, the business key first.
+    pub columns: Vec<&'static str>,
+    /// Its versions, each with the number of the run, from 0, that found it.
+    pub versions: Vec<(usize, Vec<String>)>,
+    /// The runs that found it gone.
+    pub gone: Vec<usize>,
 }
 
 impl Evolution {
@@ -81,8 +102,15 @@ impl Evolution {
         for (key, row) in &self.now {
             if self.at_last_run.get(key) != Some(row) {
                 self.versions.entry(*key).or_default().push(row.clone());
+                self.found_in.entry(*key).or_default().push(self.runs);
             }
         }
+        for key in self.at_last_run.keys() {
+            if !self.now.contains_key(key) {
+                self.gone_in.entry(*key).or_default().push(self.runs);
+            }
+        }
+        self.runs += 1;
         self.at_last_run = self.now.clone();
     }
 
@@ -100,6 +128,24 @@ impl Evolution {
         Star {
             tables: tables.collect(),
         }
+    }
+
+    /// What became of every fact row, those with the most versions first.
+    pub fn stories(&self) -> Vec<Story> {
+        let stories = self.versions.iter().map(|(key, versions)| {
+            let fact = FACTS.iter().find(|fact| fact.table == key.0);
+            let found = self.found_in.get(key).cloned().unwrap_or_default();
+            Story {
+                table: key.0,
+                key: key.1,
+                columns: fact.map_or("", |fact| fact.columns).split(", ").collect(),
+                versions: found.into_iter().zip(versions.iter().cloned()).collect(),
+                gone: self.gone_in.get(key).cloned().unwrap_or_default(),
+            }
+        });
+        let mut stories: Vec<Story> = stories.collect();
+        stories.sort_by_key(|story| std::cmp::Reverse(story.versions.len()));
+        stories
     }
 
     /// The number of versions of all facts.

@@ -47,6 +47,8 @@ pub(super) struct Answer {
     pub(super) text: String,
     /// For programs; `None` where the verb has written its data already.
     pub(super) json: Option<String>,
+    /// Events of OpenLineage, one a line: of `lineage` only.
+    pub(super) events: Option<String>,
     /// Tables that failed while others went on.
     pub(super) failures: Vec<TableFailure>,
     pub(super) exit: Exit,
@@ -61,6 +63,7 @@ impl Answer {
         Self {
             text,
             json: Some(json),
+            events: None,
             failures: Vec::new(),
             exit: Exit::Done,
         }
@@ -71,6 +74,7 @@ impl Answer {
         Self {
             text: String::new(),
             json: None,
+            events: None,
             failures: Vec::new(),
             exit: Exit::Done,
         }

@@ -17,7 +17,7 @@ use crate::printable;
 pub(super) fn tell(error: &Error, output: Output) -> Exit {
     write(match output {
         Output::Text => printable::whole(&text(error)),
-        Output::Json => format!("{}\n", object(error)),
+        Output::Json | Output::OpenLineage => format!("{}\n", object(error)),
     });
     match error.kind() {
         ErrorKind::Config => Exit::Usage,
@@ -36,7 +36,7 @@ pub(super) fn tell_tables(failures: &[TableFailure], output: Output) {
 pub(super) fn interrupted(output: Output) -> Exit {
     write(match output {
         Output::Text => "interrupted: nothing is half committed; run again to go on\n".to_owned(),
-        Output::Json => {
+        Output::Json | Output::OpenLineage => {
             let hint = Some("run again to go on");
             let told = bare(
                 "interrupted",

@@ -23,6 +23,9 @@ pub(super) enum Output {
     Text,
     /// For programs: one JSON value with a stable schema.
     Json,
+    /// Of `lineage`: events of OpenLineage, one a line.
+    #[value(name = "openlineage")]
+    OpenLineage,
 }
 
 /// When colours are used.

@@ -86,7 +86,7 @@ fn format(asked: Option<FormatName>, file: Option<&Path>, output: Output) -> For
         (None, Some("csv"), _) => Format::Csv,
         (None, Some("json"), _) => Format::Json,
         (None, Some("parquet"), _) => Format::Parquet,
-        (None, _, Output::Json) => Format::Json,
+        (None, _, Output::Json | Output::OpenLineage) => Format::Json,
         (None, _, Output::Text) => Format::Table,
     }
 }

@@ -14,6 +14,7 @@ use super::report::{GrantState, PlannedGrant};
 use crate::config::{Plan, SourceColumn};
 use crate::contract::{Description, ModuleRef};
 use crate::error::{Classify, ErrorKind};
+use crate::registry::Descriptor;
 use crate::sandbox::Module;
 pub(super) use stand_in::StandIns;
 
@@ -132,6 +133,25 @@ pub(super) fn read_by(plan: &Plan, source: &str, description: &Description) -> V
             source: source.to_owned(),
             table: input.table.clone(),
             column: name.clone(),
+        })
+    });
+    read.collect()
+}
+
+/// The same of a module that the registry describes.
+pub(super) fn read_of(plan: &Plan, source: &str, descriptor: &Descriptor) -> Vec<SourceColumn> {
+    let Some(marks) = plan.sources.get(source) else {
+        return Vec::new();
+    };
+    let inputs = descriptor.inputs.iter();
+    let read = inputs.flat_map(|input| {
+        let marked = marks.sensitive_of(&input.table);
+        let columns = input.columns.iter();
+        let read = columns.filter(|column| marked.contains(&column.name));
+        read.map(|column| SourceColumn {
+            source: source.to_owned(),
+            table: input.table.clone(),
+            column: column.name.clone(),
         })
     });
     read.collect()

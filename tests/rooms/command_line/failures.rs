@@ -28,7 +28,7 @@ const UNKNOWN_MODULE: &str = "[source.shop]\nurl = \"sqlite://shop.db\"\n\
 const MISTYPED: &str = "[limits]\nmemroy = \"1 GiB\"\n";
 
 /// In the order of the help.
-const USES: [Use; 27] = [
+const USES: [Use; 29] = [
     Use {
         file: None,
         before: a_file,
@@ -93,6 +93,16 @@ const USES: [Use; 27] = [
         file: Some(SHOP),
         before: a_damaged_landing,
         arguments: &["verify"],
+    },
+    Use {
+        file: Some(UNKNOWN_MODULE),
+        before: a_landing,
+        arguments: &["lineage", "dim_thing.name"],
+    },
+    Use {
+        file: Some(UNKNOWN_MODULE),
+        before: a_landing,
+        arguments: &["trace", "dim_thing", "42"],
     },
     Use {
         file: Some(ELSEWHERE),
