@@ -12,10 +12,11 @@
 //!
 //! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
 //! writes batches for people and programs, [`builtin`] holds the modules that come with the program, [`authoring`]
-//! makes new ones.
+//! makes new ones and tries them, [`cases`] runs what it tries them on.
 
 pub mod authoring;
 pub mod builtin;
+pub mod cases;
 pub mod cli;
 pub mod config;
 pub mod connection;

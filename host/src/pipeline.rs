@@ -8,6 +8,7 @@
 //! Every stage finds its own work: what is landed and not processed, what is processed and not loaded.
 //! So each runs alone or all in one, and recovery is nothing but the next run.
 
+mod cut;
 mod declared;
 mod execute;
 mod extract;

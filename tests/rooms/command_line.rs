@@ -1,5 +1,6 @@
 //! The program as a shell sees it: exit codes, stdout and stderr of uses that reach no server.
 
+mod authoring;
 mod failures;
 mod lineage;
 mod modules;

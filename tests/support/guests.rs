@@ -82,7 +82,7 @@ fn cases(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let mut cases = entries(folder)?;
-    cases.retain(|file| has_extension(file, "md"));
+    cases.retain(|file| has_extension(file, "json"));
     Ok(cases)
 }
 

@@ -4,10 +4,12 @@ mod build;
 mod inspect;
 mod key;
 mod list;
+mod new;
 mod promote;
 mod push;
 mod shadow;
 mod sign;
+mod test;
 
 use std::path::Path;
 
@@ -21,7 +23,9 @@ use crate::registry::Minisig;
 /// Look after the modules of the project.
 #[derive(Debug, Subcommand)]
 pub(super) enum Module {
+    New(new::New),
     Build(build::Build),
+    Test(Box<test::Test>),
     Inspect(inspect::Inspect),
     Key(key::Key),
     Sign(sign::Sign),
@@ -35,7 +39,9 @@ pub(super) enum Module {
 impl Module {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
         match self {
+            Self::New(verb) => verb.answer(call).await,
             Self::Build(verb) => verb.answer(call).await,
+            Self::Test(verb) => verb.answer(call).await,
             Self::Inspect(verb) => verb.answer(call).await,
             Self::Key(verb) => verb.answer(call),
             Self::Sign(verb) => verb.answer(call).await,

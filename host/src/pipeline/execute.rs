@@ -335,7 +335,7 @@ impl Execution {
 }
 
 /// The first eight bytes of the landing's digest.
-fn seed(landing: &Digest) -> u64 {
+pub(super) fn seed(landing: &Digest) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *landing.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

@@ -129,11 +129,16 @@ impl Workspace {
     /// The folders of others that code is compiled from, with the names to put in their place. The SDK's has the
     /// same name from within its repository and from without, so that both builds may share what is compiled.
     pub(crate) fn strange_folders(&self) -> Vec<(PathBuf, String)> {
+        let repository = self.sdk.as_ref().map(|sdk| root_of(&sdk.folder));
         let mut folders = Vec::new();
         for neighbour in &self.neighbours {
-            let folder = match neighbour.name == SDK {
-                true => (root_of(&neighbour.folder), REPOSITORY.to_owned()),
-                false => (neighbour.folder.clone(), neighbour.name.clone()),
+            // What lies in the SDK's repository beside it, such as what reads cases, is of that repository, too.
+            let above = repository
+                .iter()
+                .find(|root| neighbour.folder.starts_with(root));
+            let folder = match above {
+                Some(root) => (root.clone(), REPOSITORY.to_owned()),
+                None => (neighbour.folder.clone(), neighbour.name.clone()),
             };
             folders.push(folder);
         }
@@ -142,6 +147,7 @@ impl Workspace {
         }
         // The deepest last: of several that fit, rustc takes the last.
         folders.sort();
+        folders.dedup();
         folders
     }
 

@@ -32,9 +32,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("zone", &[]),
     ("manifest", &["zone"]),
     ("registry", &["zone"]),
+    // A case of a module is run where modules run.
+    ("cases", &["sandbox"]),
     (
         "pipeline",
         &[
+            "cases",
             "source",
             "sandbox",
             "warehouse",
@@ -43,8 +46,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "registry",
         ],
     ),
-    // It describes a module as the registry does, in the sandbox.
-    ("authoring", &["sandbox", "registry"]),
+    // It describes a module as the registry does, in the sandbox, and tries it on cases.
+    ("authoring", &["sandbox", "registry", "cases"]),
     // Its story runs the straight line.
     ("demo", &["pipeline"]),
     ("export", &[]),
@@ -52,6 +55,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "cases",
             "source",
             "sandbox",
             "warehouse",

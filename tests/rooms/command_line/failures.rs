@@ -120,9 +120,27 @@ const USES: [Use; 29] = [
         arguments: &["demo", "--dir", "notes.txt"],
     },
     Use {
+        file: Some(SHOP),
+        before: a_source,
+        arguments: &[
+            "module",
+            "new",
+            "dim-thing",
+            "--from",
+            "shop.thigns",
+            "--to",
+            "dim_thing",
+        ],
+    },
+    Use {
         file: None,
         before: nothing,
         arguments: &["module", "build"],
+    },
+    Use {
+        file: None,
+        before: nothing,
+        arguments: &["module", "test"],
     },
     Use {
         file: None,

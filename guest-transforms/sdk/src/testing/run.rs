@@ -1,12 +1,17 @@
 //! Runs cases natively, from bytes to bytes: everything of the component but its shell.
 
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+use tidemill_case::{
+    Case, Failed, FailureKind, InputShape, Made, Outcome, RejectedRow, Shape, compare,
+};
 
-use super::case::Case;
-use super::compare::{Outcome, RejectedRow};
 use crate::description::{Description, Role};
 use crate::failure::Failure;
 use crate::ipc::{Decoder, Encoder};
@@ -17,40 +22,98 @@ use crate::transform::{Context, Transform};
 /// usual one.
 pub const CHUNK_ROWS: [usize; 3] = [1, 7, 8_192];
 
+/// Names a folder into which outcomes are written instead of being compared with what is expected: whoever sets it
+/// compares them itself, with those of the sandbox as well.
+const OUTCOMES: &str = "TIDEMILL_OUTCOMES";
+/// Names the one case that is to be run.
+const CASE: &str = "TIDEMILL_CASE";
+
 /// Checks every case in the folder `cases` of the crate under test, with every size of chunks.
 ///
 /// # Panics
 /// A case does not hold, a file is no case, or there is none; the message says all of it.
-#[allow(clippy::panic)]
 pub fn check_cases<T: Transform>(transform: impl Fn() -> T) {
-    let description = transform()
-        .describe()
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    let files = files(Path::new("cases"));
-    assert!(!files.is_empty(), "the folder cases has no .md file");
+    check_cases_with(|_| Ok(transform()));
+}
+
+/// As [`check_cases`], for a module whose transform depends on parameters: each case has its own.
+///
+/// # Panics
+/// As [`check_cases`], and when no transform can be made of the parameters of a case.
+#[expect(clippy::panic, reason = "it is a test")]
+pub fn check_cases_with<T: Transform>(make: impl Fn(&[u8]) -> Result<T, Failure>) {
+    let named = variable(CASE).map(PathBuf::from);
+    let outcomes = variable(OUTCOMES).map(PathBuf::from);
+    let files = named.map_or_else(|| files(Path::new("cases")), |file| vec![file]);
+    if files.is_empty() {
+        panic!("the folder cases has no .json file");
+    }
     let mut faults = String::new();
     for file in files {
-        if let Err(fault) = check(&transform, &description, &file) {
+        if let Err(fault) = check(&make, &file, outcomes.as_deref()) {
             faults.push_str(&format!("\n{}\n", fault.trim_end()));
         }
     }
-    assert!(faults.is_empty(), "{faults}");
+    if !faults.is_empty() {
+        panic!("{faults}");
+    }
+}
+
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 fn check<T: Transform>(
-    transform: &impl Fn() -> T,
-    description: &Description,
+    make: &impl Fn(&[u8]) -> Result<T, Failure>,
     file: &Path,
+    outcomes: Option<&Path>,
 ) -> Result<(), String> {
-    let case = Case::read(file, description).map_err(|error| error.to_string())?;
-    for rows in CHUNK_ROWS {
-        let name = format!("{} ({}), in chunks of {rows}", file.display(), case.title);
-        let outcome =
-            run(transform(), &case, rows).map_err(|failure| format!("{name}: {failure}"))?;
-        case.compare(&outcome)
-            .map_err(|difference| format!("{name}:\n{difference}"))?;
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
+    let parameters = Case::parameters(file, &text).map_err(|error| error.to_string())?;
+    let made = || make(&parameters).map_err(|failure| format!("{shown}: {failure}"));
+    let description = made()?.describe().map_err(|failure| failure.to_string())?;
+    let mut case =
+        Case::parse(file, &text, &shape(&description)).map_err(|error| error.to_string())?;
+    let came = CHUNK_ROWS.map(|rows| (rows, made().map(|transform| run(transform, &case, rows))));
+    let mut usual = None;
+    for (rows, outcome) in came.into_iter().rev() {
+        let outcome = outcome?;
+        // Outcomes are compared by others; here, that the size of chunks makes no difference.
+        let expected = match (&usual, outcomes) {
+            (Some(usual), Some(_)) => usual,
+            (None, Some(_)) => usual.insert(outcome.clone()),
+            (_, None) => &case.expected,
+        };
+        judge(expected, &outcome).map_err(|difference| {
+            let title = &case.title;
+            format!("{shown} ({title}), in chunks of {rows}:\n{difference}")
+        })?;
+    }
+    if let (Some(folder), Some(usual)) = (outcomes, usual) {
+        case.expected = usual;
+        let file = folder.join(file.file_name().unwrap_or_default());
+        std::fs::write(&file, case.to_json()).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Compares an outcome of a native run, which knows less of failures than the sandbox: a panic is a trap of other words,
+/// and nobody sees to limits and rules.
+fn judge(expected: &Outcome, came: &Outcome) -> Result<(), tidemill_case::Difference> {
+    match (expected, came) {
+        (Outcome::Failed(expected), _)
+            if matches!(expected.kind, FailureKind::Limit | FailureKind::Breach) =>
+        {
+            Ok(())
+        }
+        (Outcome::Failed(expected), Outcome::Failed(came))
+            if (expected.kind, came.kind) == (FailureKind::Trap, FailureKind::Trap) =>
+        {
+            Ok(())
+        }
+        _ => compare(expected, came),
+    }
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -59,10 +122,27 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .collect();
     files.sort();
     files
+}
+
+/// What a case has to know of a description.
+pub fn shape(description: &Description) -> Shape {
+    let inputs = description.inputs.iter().map(|input| InputShape {
+        table: input.table.clone(),
+        rows: input.schema(),
+        key: input.key_schema(),
+    });
+    Shape {
+        inputs: inputs.collect(),
+        output: description.output.schema(),
+        output_key: description.output.key_schema(),
+    }
 }
 
 /// Cuts rows into pieces of so many; none when there are no rows.
@@ -74,16 +154,42 @@ pub fn pieces(rows: &RecordBatch, rows_per_piece: usize) -> Vec<RecordBatch> {
         .collect()
 }
 
-/// Runs a case natively, every input cut into chunks of so many rows.
-///
-/// # Errors
-/// The session fails, or what it counts is not what it gives.
-pub fn run<T: Transform>(
+/// Runs a case natively, every input cut into chunks of so many rows. A panic of the transform is a trap.
+pub fn run<T: Transform>(transform: T, case: &Case, rows_per_chunk: usize) -> Outcome {
+    let phase = Cell::new("open");
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        session(transform, case, rows_per_chunk, &phase)
+    }));
+    let failed = |kind, code, message| {
+        let phase = phase.get().to_owned();
+        Outcome::Failed(Failed {
+            kind,
+            phase,
+            code,
+            message,
+        })
+    };
+    match ran {
+        Ok(Ok(made)) => Outcome::Made(made),
+        Ok(Err(failure)) => failed(FailureKind::GaveUp, Some(failure.code), failure.message),
+        Err(panic) => failed(FailureKind::Trap, None, said(panic.as_ref())),
+    }
+}
+
+/// The message of a panic.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it panicked").to_owned()
+}
+
+fn session<T: Transform>(
     transform: T,
     case: &Case,
     rows_per_chunk: usize,
-) -> Result<Outcome, Failure> {
-    let mut run = Run::open(transform, rows_per_chunk)?;
+    phase: &Cell<&'static str>,
+) -> Result<Made, Failure> {
+    let mut run = Run::open(transform, case, rows_per_chunk, phase)?;
     for role in [Role::Lookup, Role::Streamed] {
         for (index, input) in case.inputs.iter().enumerate() {
             if run
@@ -96,31 +202,48 @@ pub fn run<T: Transform>(
             }
         }
     }
+    phase.set("finish");
     let last = run.session.finish()?;
     run.take(last, 0)?;
-    Ok(run.outcome)
+    run.made()
 }
 
-struct Run<T> {
+struct Run<'a, T> {
     session: Session<T>,
     description: Description,
     rows_per_chunk: usize,
+    phase: &'a Cell<&'static str>,
     rows: Decoder,
     retractions: Decoder,
-    outcome: Outcome,
+    output: Vec<RecordBatch>,
+    retracted: Vec<RecordBatch>,
+    rejects: Vec<RejectedRow>,
 }
 
-impl<T: Transform> Run<T> {
-    fn open(transform: T, rows_per_chunk: usize) -> Result<Self, Failure> {
+impl<'a, T: Transform> Run<'a, T> {
+    fn open(
+        transform: T,
+        case: &Case,
+        rows_per_chunk: usize,
+        phase: &'a Cell<&'static str>,
+    ) -> Result<Self, Failure> {
         let description = transform.describe()?;
         let output = &description.output;
+        let context = Context {
+            logical_time: case.context.logical_time_micros,
+            seed: case.context.seed,
+            parameters: case.context.parameters.clone(),
+        };
         Ok(Self {
-            session: Session::open(transform, &Context::default())?,
+            session: Session::open(transform, &context)?,
             rows: Decoder::new("the output".to_owned(), output.schema()),
             retractions: Decoder::new("the retractions".to_owned(), output.key_schema()),
             description,
             rows_per_chunk,
-            outcome: Outcome::default(),
+            phase,
+            output: Vec::new(),
+            retracted: Vec::new(),
+            rejects: Vec::new(),
         })
     }
 
@@ -130,25 +253,24 @@ impl<T: Transform> Run<T> {
         rows: &RecordBatch,
         deleted: &RecordBatch,
     ) -> Result<(), Failure> {
+        self.phase.set("push");
         for (chunk, rows) in chunks(rows, self.rows_per_chunk)? {
             let step = self.session.push(input, chunk)?;
             self.take(step, rows)?;
         }
+        self.phase.set("retract");
         for (chunk, rows) in chunks(deleted, self.rows_per_chunk)? {
             let step = self.session.retract(input, chunk)?;
             self.take(step, rows)?;
         }
+        self.phase.set("end-of-input");
         let step = self.session.end_of_input(input)?;
         self.take(step, 0)
     }
 
     fn take(&mut self, step: Encoded, rows_in: usize) -> Result<(), Failure> {
-        let came = decode(&mut self.rows, step.rows, &mut self.outcome.rows)?;
-        let retracted = decode(
-            &mut self.retractions,
-            step.retractions,
-            &mut self.outcome.retractions,
-        )?;
+        let came = decode(&mut self.rows, step.rows, &mut self.output)?;
+        let retracted = decode(&mut self.retractions, step.retractions, &mut self.retracted)?;
         if (step.rows_in, step.rows_out, step.rows_retracted) != (rows_in as u64, came, retracted) {
             return Err(Failure::new(
                 "counts",
@@ -157,16 +279,27 @@ impl<T: Transform> Run<T> {
         }
         for reject in step.rejects {
             let input = self.description.inputs.get(reject.place.input as usize);
-            self.outcome.rejects.push(RejectedRow::of_chunk(
-                input.map_or("no such input", |input| &input.table),
-                self.rows_per_chunk,
-                reject.place.chunk,
-                reject.place.row,
-                reject.reason.code,
-                &reject.reason.message,
-            ));
+            let before = u64::from(reject.place.chunk) * self.rows_per_chunk as u64;
+            self.rejects.push(RejectedRow {
+                input: input
+                    .map_or("no such input", |input| &input.table)
+                    .to_owned(),
+                row: before + u64::from(reject.place.row) + 1,
+                code: reject.reason.code.to_owned(),
+                message: reject.reason.message,
+            });
         }
         Ok(())
+    }
+
+    fn made(mut self) -> Result<Made, Failure> {
+        self.rejects.sort();
+        let output = &self.description.output;
+        Ok(Made {
+            output: concat_batches(&output.schema(), &self.output)?,
+            retractions: concat_batches(&output.key_schema(), &self.retracted)?,
+            rejects: self.rejects,
+        })
     }
 }
 
@@ -196,3 +329,6 @@ fn decode(
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests;
