@@ -4,10 +4,9 @@
 //! knows no crate, no file and no zone. Whoever tests a module (`authoring`) and whoever keeps what a run failed on
 //! (`pipeline`) both come here, so that they mean the same by the same failure.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
@@ -252,90 +251,6 @@ pub fn compare_native(native: &Outcome, sandbox: &Outcome) -> Result<(), Differe
             Ok(())
         }
         _ => compare(native, sandbox),
-    }
-}
-
-/// A column of a table of a source.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceColumn {
-    /// The source, as the project file names it.
-    pub source: String,
-    /// The table.
-    pub table: String,
-    /// The column.
-    pub column: String,
-}
-
-/// Replaces the values of columns that are sensitive; gives their names as `table.column`.
-///
-/// The only way by which landed rows get into a case. Equal values stay equal and others stay different, over all inputs,
-/// so that joins and keys keep their sense: each text becomes `redacted-1`, `redacted-2` and so on, in the order in which
-/// they first come; each number its place in that order; anything else is NULL.
-///
-/// # Errors
-/// A column has so few values that no other can stand in their place.
-pub fn replace_sensitive(
-    source: &str,
-    inputs: &mut [CaseInput],
-    sensitive: &BTreeSet<SourceColumn>,
-) -> Result<Vec<String>, ArrowError> {
-    let mut replaced = Vec::new();
-    let mut known = BTreeMap::new();
-    for input in inputs {
-        for batch in [&mut input.rows, &mut input.deleted] {
-            let schema = batch.schema();
-            let mut columns = batch.columns().to_vec();
-            for (field, column) in schema.fields().iter().zip(&mut columns) {
-                let place = SourceColumn {
-                    source: source.to_owned(),
-                    table: input.table.clone(),
-                    column: field.name().clone(),
-                };
-                if !sensitive.contains(&place) {
-                    continue;
-                }
-                let cells: Vec<String> = (0..column.len())
-                    .map(|row| redacted(field, value::json(column, row), &mut known))
-                    .collect();
-                let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
-                *column = value::column(field, &cells)
-                    .map_err(|fault| ArrowError::InvalidArgumentError(fault.message))?;
-                let name = format!("{}.{}", input.table, field.name());
-                if !replaced.contains(&name) {
-                    replaced.push(name);
-                }
-            }
-            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            *batch = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        }
-    }
-    Ok(replaced)
-}
-
-/// The JSON of what stands in the place of a value.
-fn redacted(
-    field: &arrow::datatypes::Field,
-    cell: String,
-    numbers: &mut BTreeMap<String, usize>,
-) -> String {
-    use arrow::datatypes::DataType;
-    if cell == "null" {
-        return cell;
-    }
-    let next = numbers.len() + 1;
-    let number = *numbers.entry(cell).or_insert(next);
-    match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 => format!("\"redacted-{number}\""),
-        data_type if data_type.is_integer() || data_type.is_decimal() => {
-            // A small type has few numbers: values then share one.
-            let fitting = match data_type {
-                DataType::Int8 => number % 128,
-                DataType::UInt8 => number % 256,
-                _ => number,
-            };
-            format!("\"{fitting}\"")
-        }
-        _ => "null".to_owned(),
     }
 }
 

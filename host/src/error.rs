@@ -102,6 +102,12 @@ impl Error {
         self
     }
 
+    /// The same error with another next step.
+    pub fn hinting(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// The texts of the causes, the nearest first, without those that say what the one above has said already.
     pub fn causes(&self) -> Vec<String> {
         let mut texts = Vec::new();

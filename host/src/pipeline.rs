@@ -15,6 +15,7 @@ mod extract;
 mod history;
 mod index;
 mod inputs;
+mod kept;
 mod landing;
 pub mod lineage;
 mod load;
@@ -155,6 +156,7 @@ impl Pipeline {
                 sweep_after: self.plan.zones.sweep_after,
                 run,
                 observer: self.observer.clone(),
+                sensitive: Arc::new(self.plan.sensitive().collect()),
                 at_once: std::thread::available_parallelism().map_or(2, usize::from),
             };
             transformation

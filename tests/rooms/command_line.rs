@@ -2,6 +2,7 @@
 
 mod authoring;
 mod failures;
+mod kept;
 mod lineage;
 mod modules;
 mod replay;

@@ -12,10 +12,9 @@ use super::Pipeline;
 use super::execute::{inputs_of, seed};
 use super::inputs::{Landings, RowStream};
 use super::modules;
-use crate::cases::{
-    self, Case, CaseContext, CaseInput, Origin, SourceColumn, batch, cells, replace_sensitive,
-};
-use crate::config::Plan;
+use super::sensitive::StandIns;
+use crate::cases::{self, Case, CaseContext, CaseInput, Origin, batch, cells};
+use crate::config::SourceColumn;
 use crate::contract::{Delivery, Input, Role};
 use crate::error::{Classify, ErrorKind, Result};
 use crate::run::RunId;
@@ -58,11 +57,37 @@ impl Classify for CutError {
     }
 }
 
-/// The columns of all sources whose values are not to leave the zones.
+/// Puts stand-ins into the columns of a case that are marked sensitive; gives the names of those columns. A case is made to
+/// be passed on, so this is on the way of every landed row into one.
 ///
-/// The place where the project file's list of them comes in; it has none yet.
-pub(super) fn sensitive_columns(_plan: &Plan) -> BTreeSet<SourceColumn> {
-    BTreeSet::new()
+/// # Errors
+/// A type that has no stand-in, in a column that must have a value.
+pub(super) fn stand_in(
+    source: &str,
+    inputs: &mut [CaseInput],
+    sensitive: &BTreeSet<SourceColumn>,
+) -> Result<Vec<String>, ArrowError> {
+    let mut stand_ins = StandIns::default();
+    let mut replaced = BTreeSet::new();
+    for input in inputs {
+        let of_table = sensitive
+            .iter()
+            .filter(|marked| marked.source == source && marked.table == input.table);
+        let marked: BTreeSet<&str> = of_table.map(|marked| marked.column.as_str()).collect();
+        for rows in [&mut input.rows, &mut input.deleted] {
+            let schema = rows.schema();
+            let names = schema.fields().iter().map(|field| field.name());
+            let found: Vec<_> = names
+                .filter(|name| marked.contains(name.as_str()))
+                .collect();
+            if found.is_empty() {
+                continue;
+            }
+            replaced.extend(found.iter().map(|name| format!("{}.{name}", input.table)));
+            *rows = stand_ins.replace(rows, |name| marked.contains(name))?;
+        }
+    }
+    Ok(replaced.into_iter().collect())
 }
 
 impl Pipeline {
@@ -116,9 +141,8 @@ impl Pipeline {
                 values.extend(cells(&given.rows).into_iter().flatten());
             }
         }
-        let sensitive = sensitive_columns(&self.plan);
-        let replaced =
-            replace_sensitive(&source, &mut given, &sensitive).map_err(CutError::Rows)?;
+        let sensitive = self.plan.sensitive().collect();
+        let replaced = stand_in(&source, &mut given, &sensitive).map_err(CutError::Rows)?;
         let context = CaseContext {
             logical_time_micros: landing.0.logical_time.timestamp_micros(),
             seed: seed(&landing.1),

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::declared::check;
 use super::inputs::{Landings, Reader};
+use super::kept::{Held, Keep};
 use super::report::Observer;
 use super::sensitive::Granted;
 use crate::contract::{Delivery, Role};
@@ -79,6 +80,8 @@ pub(super) struct Execution {
     pub(super) settings: Settings,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
+    /// Where what the module fails on is kept, if it is to be.
+    pub(super) keep: Option<Keep>,
 }
 
 /// What running a module took.
@@ -193,7 +196,16 @@ impl Execution {
             logical_time_micros: self.logical_time.timestamp_micros(),
             seed: seed(&self.landing_sha256),
         };
-        let thread = tokio::task::spawn_blocking(move || drive(&module, context, fed, give));
+        let keep = self.keep.clone();
+        let thread = tokio::task::spawn_blocking(move || {
+            let mut held = Held::default();
+            let keeps = keep.is_some().then_some(&mut held);
+            let driven = drive(&module, context, fed, give, keeps);
+            if let (Some(keep), Err(error)) = (&keep, &driven) {
+                keep.take(&module, &held, error);
+            }
+            driven
+        });
         let (fed, driven) = tokio::join!(self.feed(feed), thread);
         let ran = driven.map_err(ExecuteError::Lost)??;
         fed?;
@@ -346,11 +358,19 @@ fn drive(
     context: Context,
     mut fed: mpsc::Receiver<Feed>,
     give: mpsc::Sender<Step>,
+    mut held: Option<&mut Held>,
 ) -> Result<Option<Ran>, SandboxError> {
     let mut begun = Instant::now();
     let mut session: Session = module.open(context)?;
     let mut inside = begun.elapsed();
     while let Some(feed) = fed.blocking_recv() {
+        if let Some(held) = &mut held {
+            match &feed {
+                Feed::Rows(input, batch) => held.hold(module, *input, false, batch),
+                Feed::Gone(input, keys) => held.hold(module, *input, true, keys),
+                Feed::End(_) | Feed::Finish => {}
+            }
+        }
         begun = Instant::now();
         let step = match feed {
             Feed::Rows(input, batch) => session.push(input, &batch)?,

@@ -13,9 +13,11 @@ use futures::stream::{self, StreamExt as _};
 use super::execute::{Execution, Outcome, inputs_of};
 use super::history;
 use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
+use super::kept::{self, Keep};
 use super::modules::Made;
 use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
 use super::sweep::Notes;
+use crate::config::SourceColumn;
 use crate::contract::Delivery;
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
@@ -49,6 +51,8 @@ pub(super) struct Transformation<'a> {
     pub(super) run: &'a RunId,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
+    /// Columns whose values are not to leave the zones.
+    pub(super) sensitive: Arc<BTreeSet<SourceColumn>>,
     /// Tables made at the same time.
     pub(super) at_once: usize,
 }
@@ -205,6 +209,17 @@ impl Transformation<'_> {
     async fn make_one(&self, manifest: &ProcessedManifest, made: &Made) -> Result<Outcome> {
         let (landing, kept) = (manifest.landing, &manifest.current);
         let (inputs, keys) = inputs_of(&self.landings, &made.module, landing, kept).await?;
+        let micros = manifest.logical_time.timestamp_micros();
+        let parameters = made.module.parameters().to_vec();
+        let keep = Keep {
+            source: made.source.clone(),
+            run: self.run.clone(),
+            landing,
+            context: kept::context(micros, &manifest.landing_sha256, parameters),
+            limits: made.module.limits().clone(),
+            sensitive: self.sensitive.clone(),
+            case: Arc::default(),
+        };
         let execution = Execution {
             module: made.module.clone(),
             reader: self.reader.clone(),
@@ -216,8 +231,12 @@ impl Transformation<'_> {
             prefix: self.made_below(manifest, &made.table),
             settings: Settings::default(),
             observer: self.observer.clone(),
+            keep: Some(keep.clone()),
         };
-        execution.run().await
+        match execution.run().await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(keep.tell(&self.reader.processed, error).await),
+        }
     }
 
     /// The landed tables that some module reads as `current`.

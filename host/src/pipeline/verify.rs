@@ -184,6 +184,7 @@ impl Verification<'_> {
             prefix: "replay".into(),
             settings,
             observer: self.observer.clone(),
+            keep: None,
         };
         let again = execution.run().await?.table;
         for (what, before, now) in [

@@ -124,6 +124,11 @@ impl Module {
         }
     }
 
+    /// The bytes that it was given to describe itself, and is given in every session.
+    pub fn parameters(&self) -> &[u8] {
+        &self.inner.parameters
+    }
+
     /// Begins a session.
     ///
     /// # Errors
@@ -137,6 +142,15 @@ impl Module {
         Session::open(self, &context)
     }
 
+    /// The same module, whose words are passed on: where stand-ins are in the place of what must not be shown.
+    #[must_use]
+    pub fn keeping_words(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            words: Words::Kept,
+        }
+    }
+
     pub(super) fn instance(&self, phase: Phase) -> Result<Instance, SandboxError> {
         let Inner {
             runtime, compiled, ..
@@ -148,7 +162,8 @@ impl Module {
         Identity::Named(self.inner.reference.clone())
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    /// What its sessions may use.
+    pub fn limits(&self) -> &Limits {
         &self.inner.runtime.limits
     }
 

@@ -260,3 +260,33 @@ fn a_file_that_is_no_case_is_told_with_the_place() {
         );
     }
 }
+
+/// What was written once is read for ever, and written again as it was while its format is the newest.
+#[test]
+fn a_case_of_every_released_format_is_read() {
+    let field = |name: &str, kind: DataType| Field::new(name, kind, true);
+    let micros = DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, None);
+    let fields = vec![
+        field("note_id", DataType::Int64),
+        field("price", DataType::Decimal128(10, 2)),
+        field("at", micros),
+    ];
+    let rows = Arc::new(Schema::new(fields));
+    let key = Arc::new(rows.project(&[0]).expect("a column"));
+    let shape = Shape {
+        inputs: vec![InputShape {
+            table: "note".into(),
+            rows: rows.clone(),
+            key: key.clone(),
+        }],
+        output: rows,
+        output_key: key,
+    };
+    for text in [
+        include_str!("../../fixtures/v1.json"),
+        include_str!("../../fixtures/v1-failed.json"),
+    ] {
+        let case = Case::parse(Path::new("v1.json"), text, &shape).expect("format 1");
+        assert_eq!(case.to_json(), text);
+    }
+}

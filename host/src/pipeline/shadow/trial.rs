@@ -181,6 +181,7 @@ impl Trial<'_> {
             prefix: "shadow".into(),
             settings: Settings::default(),
             observer: self.observer.clone(),
+            keep: None,
         })
     }
 }
