@@ -28,7 +28,7 @@ const UNKNOWN_MODULE: &str = "[source.shop]\nurl = \"sqlite://shop.db\"\n\
 const MISTYPED: &str = "[limits]\nmemroy = \"1 GiB\"\n";
 
 /// In the order of the help.
-const USES: [Use; 29] = [
+const USES: &[Use] = &[
     Use {
         file: None,
         before: a_file,
@@ -314,7 +314,7 @@ impl Use {
 #[test]
 fn every_verb_says_what_failed_and_what_to_do_about_it() -> Result<()> {
     let mut told = String::new();
-    for failing in &USES {
+    for failing in USES {
         let name = failing.arguments.join(" ");
         let (code, seen) = failing.seen().with_context(|| name.clone())?;
         ensure!(code != Some(0), "{name} does not fail");

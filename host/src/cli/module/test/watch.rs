@@ -27,7 +27,7 @@ pub(super) async fn watch(setting: &Setting, call: &Invocation) -> crate::Result
         let told = match setting.once(call).await {
             Ok(answer) => match call.output() {
                 Output::Text => answer.text,
-                Output::Json => answer
+                Output::Json | Output::OpenLineage => answer
                     .json
                     .map(|json| format!("{json}\n"))
                     .unwrap_or_default(),
