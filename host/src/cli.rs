@@ -19,6 +19,7 @@ mod plan;
 mod preview;
 mod progress;
 mod query;
+mod rebuild;
 mod replay;
 mod run;
 mod runs;
@@ -79,6 +80,7 @@ enum Verb {
     Preview(preview::Preview),
     Query(query::Query),
     Runs(runs::Runs),
+    Rebuild(rebuild::Rebuild),
     Replay(replay::Replay),
     Verify(verify::Verify),
     Lineage(lineage::Lineage),
@@ -113,6 +115,7 @@ impl Verb {
             Self::Preview(verb) => verb.answer(call).await,
             Self::Query(verb) => verb.answer(call).await,
             Self::Runs(verb) => verb.answer(call).await,
+            Self::Rebuild(verb) => verb.answer(call).await,
             Self::Replay(verb) => verb.answer(call).await,
             Self::Verify(verb) => verb.answer(call).await,
             Self::Lineage(verb) => verb.answer(call).await,

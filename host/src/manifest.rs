@@ -5,7 +5,7 @@
 //!
 //! log        ManifestLog: the manifests of one kind in one zone
 //! landing    commit 1: what one landing brought, and the state of every table after it
-//! processed  what the transforms of one landing made
+//! processed  what the transforms of one landing made, or of every landing there is: a rebuild
 //! ```
 //!
 //! Numbers are dense and begin at 1. The newest manifest carries everything the next run needs, so that nobody reads
@@ -28,8 +28,9 @@ pub use self::error::ManifestError;
 pub use self::landing::{IndexPart, IndexSegment, LandedTable, LandingManifest};
 pub use self::log::ManifestLog;
 pub use self::processed::{
-    CurrentRows, InputObjects, LandedObjects, ProcessedColumn, ProcessedManifest, ProcessedOutput,
-    ProcessedTable, Through,
+    CurrentRows, InputObjects, LandedObjects, LastRebuild, PROCESSED_FORMAT, ProcessedColumn,
+    ProcessedManifest, ProcessedOutput, ProcessedTable, RebuiltLanding, RebuiltTable, Through,
+    Transform,
 };
 
 /// The format that this version writes. It reads every format up to it.
@@ -37,6 +38,9 @@ pub const FORMAT: u32 = 1;
 
 /// A record that a [`ManifestLog`] holds.
 pub trait Manifest: Serialize + DeserializeOwned + Send + Sync {
+    /// The newest format of its kind that this version reads.
+    const KNOWN: u32 = FORMAT;
+
     /// Its number in the log.
     fn sequence(&self) -> u64;
 

@@ -8,6 +8,7 @@
 //! Every stage finds its own work: what is landed and not processed, what is processed and not loaded.
 //! So each runs alone or all in one, and recovery is nothing but the next run.
 
+mod current;
 mod cut;
 mod declared;
 mod execute;
@@ -20,8 +21,10 @@ mod landing;
 pub mod lineage;
 mod load;
 mod modules;
+mod observer;
 mod preview;
 pub mod publish;
+pub mod rebuild;
 pub mod report;
 mod rows;
 mod schema;
@@ -57,7 +60,7 @@ use load::Loading;
 use modules::{Made, Shelf};
 use report::{
     Check, ExtractReport, LoadReport, Observer, PlanReport, RejectReason, RunReport, RunSummary,
-    Scope, SweepReport, SweptObject, TableFailure, TransformReport, VerifyReport,
+    Scope, SweepReport, SweptObject, TableFailure, TransformReport,
 };
 use sweep::Notes;
 use transform::Transformation;
@@ -140,8 +143,13 @@ impl Pipeline {
     /// single table's error is in the report instead.
     pub async fn transform(&self, run: &RunId) -> Result<TransformReport> {
         let mut report = TransformReport::default();
-        let (made, failures) = modules::load(&self.shelf()).await;
+        let at_transform = |error: crate::Error| error.at(Stage::Transform);
+        let mut standing = self.standing().await.map_err(at_transform)?;
+        let (mut made, failures) = modules::load(&self.shelf()).await;
         report.failures = failures;
+        self.rebuild_due(run, &mut standing, &mut made, &mut report)
+            .await
+            .map_err(at_transform)?;
         let mut by_source: BTreeMap<String, Vec<Made>> = BTreeMap::new();
         for made in made {
             by_source.entry(made.source.clone()).or_default().push(made);
@@ -155,6 +163,7 @@ impl Pipeline {
                 output: Watched::new(self.processed.clone()),
                 sweep_after: self.plan.zones.sweep_after,
                 run,
+                standing: &standing,
                 observer: self.observer.clone(),
                 sensitive: Arc::new(self.plan.sensitive().collect()),
                 at_once: std::thread::available_parallelism().map_or(2, usize::from),
@@ -162,7 +171,7 @@ impl Pipeline {
             transformation
                 .run(&mut report)
                 .await
-                .map_err(|error| error.at(Stage::Transform))?;
+                .map_err(at_transform)?;
         }
         Ok(report)
     }
@@ -183,7 +192,7 @@ impl Pipeline {
             .run(&mut report)
             .await
             .map_err(|error| error.at(Stage::Load))?;
-        if !report.landings.is_empty() {
+        if !report.landings.is_empty() || !report.rebuilds.is_empty() {
             let warehouse = self.warehouse()?;
             match warehouse
                 .sweep(self.plan.zones.sweep_after, Sweep::WhenDue)
@@ -292,7 +301,7 @@ impl Pipeline {
             report.warnings.extend(survey::failing(table, &loaded));
             let made = loaded.as_ref().ok();
             let landings = made.map(|made| Landings::new(self.landed.clone(), &made.source));
-            let planned = survey::transform(
+            let mut planned = survey::transform(
                 &self.plan,
                 table,
                 loaded.as_ref(),
@@ -300,6 +309,11 @@ impl Pipeline {
                 processed.as_ref(),
             )
             .await?;
+            if made.is_some() && self.is_rebuild_due(table, processed.as_ref()).await? {
+                let changed = planned.changed.take().map(|what| what + ", ");
+                let changed = changed.unwrap_or_default();
+                planned.changed = Some(changed + "made anew from every landing");
+            }
             report.transforms.push(planned);
             if let Some(made) = made
                 && let Some((found, landed)) = tables.get(&made.source)
@@ -324,37 +338,6 @@ impl Pipeline {
         let made = modules::load_one(&self.shelf(), table).await?;
         let landings = Landings::new(self.landed.clone(), &made.source);
         preview::preview(&made, &landings, &self.reader(), rows).await
-    }
-
-    /// Checks every landed object and executes every transform again.
-    ///
-    /// # Errors
-    /// `Unavailable` when a zone does not answer. What differs is in the report instead.
-    pub async fn verify(&self) -> Result<VerifyReport> {
-        self.verified(None).await
-    }
-
-    /// Checks what `run` landed, and executes the transforms of that run again: each with the module that it recorded,
-    /// on the objects that it recorded.
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub async fn replay(&self, run: &RunId) -> Result<VerifyReport> {
-        self.verified(Some(run.clone())).await
-    }
-
-    async fn verified(&self, only: Option<RunId>) -> Result<VerifyReport> {
-        let verification = verify::Verification {
-            only,
-            plan: &self.plan,
-            reader: self.reader(),
-            registry: &self.registry,
-            sandbox: &self.sandbox,
-            observer: self.observer.clone(),
-            loaded: HashMap::new(),
-            report: VerifyReport::default(),
-        };
-        verification.run().await
     }
 
     /// Past runs, the newest first.

@@ -112,6 +112,8 @@ pub struct Promoter {
     pub why: String,
     /// The digest of the shadow report that they looked at.
     pub shadow: Option<Digest>,
+    /// Whether the tables of the module are to be made anew from all of their history.
+    pub rebuild: bool,
 }
 
 impl Registry {
@@ -200,7 +202,10 @@ impl Registry {
                 });
             }
             let promotion = Promotion {
-                format: PROMOTION_FORMAT,
+                format: match promoter.rebuild {
+                    true => PROMOTION_FORMAT,
+                    false => record::PLAIN_PROMOTION_FORMAT,
+                },
                 sequence: history.newest() + 1,
                 name: module.name.clone(),
                 version: module.version.clone(),
@@ -211,6 +216,7 @@ impl Registry {
                 previous: previous.map(|active| active.version.clone()),
                 shadow: promoter.shadow,
                 after: history.newest_sha256(),
+                rebuild: promoter.rebuild,
             };
             let bytes = record::print(&promotion);
             match self.log.append(promotion.sequence, bytes.into()).await {
@@ -232,6 +238,16 @@ impl Registry {
     /// `Unavailable` when the zone does not answer.
     pub async fn active(&self, name: &str) -> Result<Option<Promotion>, RegistryError> {
         Ok(self.known().await?.active(name).cloned())
+    }
+
+    /// The last promotion that is what a project file means by `dim-staff@1`; `None` of a version that was named by
+    /// its number or its digest and never promoted.
+    ///
+    /// # Errors
+    /// `Config` when `wanted` names nothing, `Data` when a record is damaged.
+    pub async fn promotion(&self, wanted: &str) -> Result<Option<Promotion>, RegistryError> {
+        let wanted: Wanted = wanted.parse()?;
+        Ok(self.known().await?.matching(&wanted).cloned())
     }
 
     /// Every promotion, the oldest first.

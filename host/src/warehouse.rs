@@ -3,6 +3,7 @@
 //! ```text
 //! ledger ──▶ which landings each table has          (pending work = manifests minus this)
 //! load   ──▶ all tables of one landing and their ledger records, together
+//! rebuild ─▶ tables with all of their landings in the place of what they were, together
 //! query  ──▶ batches
 //! ```
 
@@ -14,7 +15,7 @@ pub mod postgres;
 #[cfg(feature = "delta")]
 pub use self::delta::Delta;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -218,6 +219,8 @@ impl Classify for WarehouseError {
 pub struct Ledger {
     /// By warehouse table, then by source: the sequence of the newest landing that is in the table.
     pub through: BTreeMap<String, BTreeMap<String, u64>>,
+    /// By warehouse table: the number of the rebuild that is in it.
+    pub rebuilt: BTreeMap<String, u64>,
 }
 
 impl Ledger {
@@ -228,6 +231,11 @@ impl Ledger {
             .and_then(|sources| sources.get(source))
             .copied()
             .unwrap_or(0)
+    }
+
+    /// The number of the rebuild that `table` is of; 0 when it never was rebuilt.
+    pub fn rebuilt(&self, table: &str) -> u64 {
+        self.rebuilt.get(table).copied().unwrap_or(0)
     }
 }
 
@@ -243,6 +251,38 @@ pub struct Load {
     pub logical_time: DateTime<Utc>,
     /// The tables, in the order to apply them: dimensions before facts.
     pub tables: Vec<TableLoad>,
+}
+
+/// Tables made anew from all of their landings.
+pub struct Rebuild {
+    /// The run that loads.
+    pub run: RunId,
+    /// The number of the rebuild, by which the ledger tells that it was done: later ones are higher.
+    pub number: u64,
+    /// The tables.
+    pub tables: Vec<TableRebuild>,
+}
+
+/// All landings of one table.
+pub struct TableRebuild {
+    /// The source's name.
+    pub source: String,
+    /// The newest landing that is in the table, whether that brought something for it or not.
+    pub through: u64,
+    /// Columns that the table had of earlier rows and these do not have.
+    pub gone: BTreeSet<String>,
+    /// What each brought, the oldest first: one at least, and all with the same columns.
+    pub landings: Vec<LandingRows>,
+}
+
+/// What one landing brought for one table.
+pub struct LandingRows {
+    /// The landing.
+    pub landing: u64,
+    /// Its logical time.
+    pub logical_time: DateTime<Utc>,
+    /// The rows.
+    pub load: TableLoad,
 }
 
 /// The rows of one table.
@@ -307,6 +347,16 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `Conflict` when another host loads at the same time; nothing was written then.
     async fn load(&self, load: Load) -> Result<Vec<TableLoaded>, WarehouseError>;
+
+    /// Puts tables that were made anew into the place of what they were: as if their landings had been applied one by
+    /// one to tables that are not there. Columns of rows before go from a table that was made by us, where these do not have
+    /// them. Whoever
+    /// reads sees the table as it was or as it is, and never a part; views and rights stay.
+    ///
+    /// # Errors
+    /// `Conflict` when another host loads at the same time, `Config` when something of others stands on a column that is
+    /// to go; nothing was written then.
+    async fn rebuild(&self, rebuild: Rebuild) -> Result<Vec<TableLoaded>, WarehouseError>;
 
     /// Runs a read-only query over published tables and views.
     ///

@@ -53,12 +53,26 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+/// What a project of a version is made of: one version may have gone on with the project of another.
+fn layers(version: &str) -> &'static [&'static str] {
+    match version {
+        "v2" => &["v1", "v2"],
+        _ => &["v1"],
+    }
+}
+
 /// A copy of the fixture's project, components unpacked, that may be changed.
 pub(crate) fn project(version: &str) -> Result<Project> {
     let project = Project::empty()?;
-    let from = folder(version).join("project");
+    for layer in layers(version) {
+        lay(&project, &folder(layer).join("project"))?;
+    }
+    Ok(project)
+}
+
+fn lay(project: &Project, from: &Path) -> Result<()> {
     let mut files = Vec::new();
-    walk(&from, "", &mut files)?;
+    walk(from, "", &mut files)?;
     for file in files {
         let bytes = fs::read(from.join(&file))?;
         let to = project
@@ -74,5 +88,5 @@ pub(crate) fn project(version: &str) -> Result<Project> {
         };
         fs::write(to, bytes)?;
     }
-    Ok(project)
+    Ok(())
 }

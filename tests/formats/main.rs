@@ -5,4 +5,5 @@
 mod fixture;
 mod project;
 mod v1;
+mod v2;
 mod write;

@@ -133,6 +133,7 @@ async fn push(folder: &Path) -> Result<()> {
             when,
             why: "the first version".into(),
             shadow: None,
+            rebuild: false,
         };
         registry
             .promote(&guest.name, &description.version, &promoter)

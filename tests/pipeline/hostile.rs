@@ -187,6 +187,7 @@ async fn promote(world: &World, name: &str, version: &str) -> Result<()> {
         when: "2026-01-01T00:00:00Z".parse()?,
         why: "swapped".into(),
         shadow: None,
+        rebuild: false,
     };
     registry(world)?.promote(name, version, &promoter).await?;
     Ok(())

@@ -21,6 +21,7 @@ mod hosts;
 mod kills;
 mod modules;
 mod provided;
+mod rebuild;
 mod rejects;
 mod schema;
 mod servers;

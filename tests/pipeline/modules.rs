@@ -13,7 +13,7 @@ use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
 use super::world::{At, Beginning, World, report_of};
 
 const GOOD: &str = "1.0.0";
-const TRAPPING: &str = "1.9.0";
+pub(super) const TRAPPING: &str = "1.8.0";
 
 #[tokio::test]
 async fn a_trapping_module_stops_its_own_table_which_catches_up_with_an_embedded_warehouse()
@@ -29,8 +29,7 @@ async fn a_trapping_module_stops_its_own_table_which_catches_up_on_postgres() ->
 async fn swap(place: At) -> Result<()> {
     let mut world = World::begin(Beginning::at(place)).await?;
     world.run().await?;
-    let trapping = trapping(builtin_of("fact-payment")?)?;
-    push(&world, &trapping).await?;
+    push_trapping(&world).await?;
     promote(&world, TRAPPING).await?;
     for _ in 0..2 {
         world.live().await?;
@@ -96,6 +95,11 @@ fn registry(world: &World) -> Result<Registry> {
     )?))
 }
 
+/// Puts a version of the module of payments into the registry that traps.
+pub(super) async fn push_trapping(world: &World) -> Result<()> {
+    push(world, &trapping(builtin_of("fact-payment")?)?).await
+}
+
 async fn push(world: &World, component: &[u8]) -> Result<()> {
     let cache = tempfile::tempdir()?;
     let module = Sandbox::new(Limits::default(), cache.path())?.load(component, b"")?;
@@ -111,6 +115,7 @@ async fn promote(world: &World, version: &str) -> Result<()> {
         when: "2026-01-01T00:00:00Z".parse()?,
         why: "swapped".into(),
         shadow: None,
+        rebuild: false,
     };
     registry(world)?
         .promote("fact-payment", version, &promoter)

@@ -10,7 +10,8 @@ mod sensitive;
 mod shadow;
 mod signals;
 mod story;
-mod versions;
+#[cfg(target_os = "linux")]
+mod verify;
 
 use std::path::Path;
 use std::process::Output;
@@ -66,6 +67,7 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "preview dim_staff",
         "query SELECT",
         "runs",
+        "rebuild dim_staff",
         "verify",
         "lineage",
         "trace dim_staff 1",

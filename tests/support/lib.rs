@@ -28,6 +28,7 @@ pub mod siege;
 pub mod star;
 #[cfg(target_os = "linux")]
 pub mod trace;
+pub mod versions;
 pub mod world;
 
 /// A variable of the environment that a person or `cargo x test` may have set.

@@ -283,9 +283,10 @@ pub fn report_of(said: &Said) -> Result<Value> {
 
 /// The rows that modules refused in a run.
 pub fn rejected(report: &Value) -> u64 {
-    let tables = report["transform"]["tables"].as_array();
+    let made = report["transform"]["tables"].as_array();
+    let rebuilt = report["transform"]["rebuilt"].as_array();
+    let tables = made.into_iter().chain(rebuilt);
     tables
-        .into_iter()
         .flatten()
         .filter_map(|table| table["rows_rejected"].as_u64())
         .sum()

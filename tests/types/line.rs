@@ -81,6 +81,7 @@ impl Line {
                 when: "2026-01-01T00:00:00Z".parse()?,
                 why: "mirrored".into(),
                 shadow: None,
+                rebuild: false,
             };
             registry.promote(&name, VERSION, &promoter).await?;
         }

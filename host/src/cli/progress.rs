@@ -15,11 +15,15 @@ const TICK: Duration = Duration::from_millis(120);
 const COUNTED: &str = "  {prefix:<9} {msg:<24} {bar:24} {human_pos:>11} rows  {per_sec:>14}";
 const UNCOUNTED: &str = "  {prefix:<9} {msg:<24} {spinner} {human_pos:>33} rows  {per_sec:>14}";
 
+const CHECKED: &str = "  verified  {bar:50} {human_pos:>9} of {human_len}  {eta} left";
+
 /// The lines of the tables at work.
 #[derive(Debug)]
 pub(super) struct Progress {
     bars: MultiProgress,
     lines: Mutex<BTreeMap<(Stage, String), Line>>,
+    /// The checks of a verification.
+    checks: Mutex<Option<ProgressBar>>,
 }
 
 #[derive(Debug)]
@@ -39,6 +43,7 @@ impl Progress {
         Self {
             bars: MultiProgress::with_draw_target(target),
             lines: Mutex::default(),
+            checks: Mutex::default(),
         }
     }
 
@@ -51,6 +56,10 @@ impl Progress {
     pub(super) fn clear(&self) {
         for line in std::mem::take(&mut *self.lines()).into_values() {
             line.bar.finish_and_clear();
+        }
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = checks.take() {
+            bar.finish_and_clear();
         }
     }
 
@@ -89,6 +98,19 @@ impl Observer for Progress {
             line.bar.inc(rows);
             line.bar
                 .set_message(format!("{} {}", line.table, super::text::size(line.bytes)));
+        }
+    }
+
+    fn checked(&self, done: u64, of: u64) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = checks.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template(CHECKED);
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bars.insert(0, ProgressBar::new(of).with_style(style))
+        });
+        bar.set_position(done);
+        if done >= of {
+            bar.finish_and_clear();
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod told;
 
+pub(super) use told::{refused, table_rows};
+
 use clap::{Args, ValueEnum};
 use tracing::Instrument as _;
 

@@ -171,6 +171,7 @@ mod tests {
                 rows_in: 28,
                 rows_out: 19,
                 rows_rejected: 1,
+                reused: false,
             }],
         }
     }

@@ -1,6 +1,5 @@
 //! What can be wrong with a manifest, and what the operator does about it.
 
-use super::FORMAT;
 use crate::error::{Classify, ErrorKind};
 use crate::zone::ZoneError;
 
@@ -8,12 +7,14 @@ use crate::zone::ZoneError;
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// A later version of tidemill wrote it.
-    #[error("{manifest} has format {found}, and this version reads up to {FORMAT}")]
+    #[error("{manifest} has format {found}, and this version reads up to {known}")]
     TooNew {
         /// Zone and key.
         manifest: String,
         /// The format it says.
         found: u64,
+        /// The newest format of its kind that is understood.
+        known: u32,
     },
     /// It cannot be understood.
     #[error("{manifest} is damaged")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{FORMAT, Manifest, ManifestError};
+use super::{Manifest, ManifestError};
 use crate::digest::Digest;
 use crate::zone::log::NumberedLog;
 use crate::zone::{Zone, ZoneError};
@@ -123,10 +123,11 @@ pub(super) fn parse<M: Manifest>(
         cause,
     };
     let Formatted { format } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format > u64::from(FORMAT) {
+    if format > u64::from(M::KNOWN) {
         return Err(ManifestError::TooNew {
             manifest: name(),
             found: format,
+            known: M::KNOWN,
         });
     }
     serde_json::from_slice(bytes).map_err(damaged)
@@ -151,7 +152,7 @@ mod tests {
 
     use super::*;
     use crate::error::{Classify as _, ErrorKind};
-    use crate::manifest::LandingManifest;
+    use crate::manifest::{FORMAT, LandingManifest};
     use crate::run::RunId;
     use crate::zone::memory::MemoryZone;
 

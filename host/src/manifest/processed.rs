@@ -1,6 +1,6 @@
 //! What the transforms of one landing made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -41,9 +41,150 @@ pub struct ProcessedManifest {
     pub through: BTreeMap<String, Through>,
     /// For every landed table that some module reads as `current`: the rows to begin from.
     pub current: BTreeMap<TableName, CurrentRows>,
+    /// For every warehouse table that was ever to be rebuilt: when that was done last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rebuilt: BTreeMap<String, LastRebuild>,
+    /// The warehouse tables that this manifest makes anew from all of their history.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rebuilds: BTreeMap<String, RebuiltTable>,
+}
+
+/// The format of processed manifests that say something of a rebuild; the others have [`FORMAT`](super::FORMAT), which
+/// versions that know no rebuild read as well.
+pub const PROCESSED_FORMAT: u32 = 2;
+
+impl ProcessedManifest {
+    /// The same with the format that says what is in it.
+    pub fn formatted(mut self) -> Self {
+        self.format = match self.rebuilt.is_empty() && self.rebuilds.is_empty() {
+            true => super::FORMAT,
+            false => PROCESSED_FORMAT,
+        };
+        self
+    }
+
+    /// What a rebuild of `table` made, each landing as if it had a manifest of its own; `None` where it is not rebuilt here.
+    pub fn rebuilt_landings(&self, table: &str) -> Option<Vec<(Self, ProcessedTable)>> {
+        let rebuilt = self.rebuilds.get(table)?;
+        let landings = rebuilt.landings.iter().map(|landing| {
+            let manifest = Self {
+                run: landing.run.clone(),
+                writer: landing.writer.clone(),
+                source: rebuilt.source.clone(),
+                landing: landing.landing,
+                landing_sha256: landing.landing_sha256,
+                logical_time: landing.logical_time,
+                tables: BTreeMap::new(),
+                rebuilds: BTreeMap::new(),
+                current: BTreeMap::new(),
+                format: self.format,
+                sequence: self.sequence,
+                tidemill: self.tidemill.clone(),
+                through: self.through.clone(),
+                rebuilt: self.rebuilt.clone(),
+            };
+            (manifest, landing.made.clone())
+        });
+        Some(landings.collect())
+    }
+
+    /// Every transform that the manifest names: tables of its own landing first, then those of rebuilds.
+    pub fn transforms(&self) -> impl Iterator<Item = Transform<'_>> {
+        let made = self.tables.iter().map(|(table, made)| Transform {
+            table,
+            made,
+            run: &self.run,
+            source: &self.source,
+            landing: self.landing,
+            landing_sha256: self.landing_sha256,
+            logical_time: self.logical_time,
+            writer: &self.writer,
+        });
+        let rebuilt = self.rebuilds.iter().flat_map(|(table, rebuilt)| {
+            rebuilt.landings.iter().map(move |landing| Transform {
+                table,
+                made: &landing.made,
+                run: &landing.run,
+                source: &rebuilt.source,
+                landing: landing.landing,
+                landing_sha256: landing.landing_sha256,
+                logical_time: landing.logical_time,
+                writer: &landing.writer,
+            })
+        });
+        made.chain(rebuilt)
+    }
+}
+
+/// One warehouse table as made from one landing, wherever in a manifest that stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Transform<'m> {
+    /// The warehouse table.
+    pub table: &'m str,
+    /// What was made.
+    pub made: &'m ProcessedTable,
+    /// The run that made it.
+    pub run: &'m RunId,
+    /// The source of the landing.
+    pub source: &'m str,
+    /// The landing.
+    pub landing: u64,
+    /// The digest of its manifest.
+    pub landing_sha256: Digest,
+    /// Its logical time.
+    pub logical_time: DateTime<Utc>,
+    /// The name of the Parquet writer settings.
+    pub writer: &'m str,
+}
+
+/// When a warehouse table was rebuilt last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastRebuild {
+    /// The manifest that did it; `None` where there was nothing yet that could be rebuilt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<u64>,
+    /// The promotion of the module that made it: a later one may want another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<u64>,
+}
+
+/// A warehouse table made anew by one module: it takes the place of everything that was made of it before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuiltTable {
+    /// The name of the source.
+    pub source: String,
+    /// The newest landing that is in it, whether that brought something for the table or not.
+    pub through: u64,
+    /// Columns that other versions made and this one does not: they go. What else the warehouse's table has is not ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<String>,
+    /// What was made of each landing, the oldest first: of an `overwrite` table of the newest alone.
+    pub landings: Vec<RebuiltLanding>,
+}
+
+/// What a rebuild made of one landing, or found made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RebuiltLanding {
+    /// The landing.
+    pub landing: u64,
+    /// The digest of its manifest.
+    pub landing_sha256: Digest,
+    /// Its logical time.
+    pub logical_time: DateTime<Utc>,
+    /// The run that executed the module: an earlier one where its output is used again.
+    pub run: RunId,
+    /// The name of the Parquet writer settings.
+    pub writer: String,
+    /// What was made.
+    pub made: ProcessedTable,
 }
 
 impl Manifest for ProcessedManifest {
+    const KNOWN: u32 = PROCESSED_FORMAT;
+
     fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -53,7 +194,8 @@ impl Manifest for ProcessedManifest {
     }
 
     fn objects(&self) -> Vec<&Object> {
-        let made = self.tables.values().flat_map(|table| {
+        let made = self.transforms().flat_map(|transform| {
+            let table = transform.made;
             let base = table.inputs.iter().flat_map(|input| &input.base);
             let rows = table.rows.iter().chain(&table.retractions);
             rows.chain(&table.rejects).chain(base)
@@ -137,6 +279,15 @@ pub struct ProcessedColumn {
 }
 
 impl ProcessedOutput {
+    /// The names of its columns, with that of the serial column that the warehouse adds to versions of `table`.
+    pub fn names(&self, table: &str) -> BTreeSet<String> {
+        let serial = self.record_id.clone();
+        let serial = serial.unwrap_or_else(|| format!("{table}_record_id"));
+        let serial = (self.mode == LoadMode::AppendVersions).then_some(serial);
+        let columns = self.columns.iter().map(|column| column.name.clone());
+        columns.chain(serial).collect()
+    }
+
     /// The Arrow schema of the rows.
     pub fn schema(&self) -> SchemaRef {
         let field = |c: &ProcessedColumn| Field::new(&c.name, c.data_type.clone(), c.nullable);

@@ -301,7 +301,9 @@ impl Execution {
             fuel: usage.fuel,
             inputs: self.inputs,
         };
-        table.inputs_sha256 = super::transform::inputs_digest(&table, &self.landing_sha256);
+        let module = &table.module.digest;
+        table.inputs_sha256 =
+            super::transform::inputs_digest(module, &table.inputs, &self.landing_sha256);
         Ok(Outcome {
             table,
             rejects,

@@ -48,6 +48,14 @@ struct Era {
     maker: Maker,
 }
 
+/// Adds a landing to the eras of its table.
+fn reach(eras: &mut Vec<Era>, manifest: &ProcessedManifest, module: &ModuleRef) {
+    match eras.last_mut().filter(|era| era.module == *module) {
+        Some(era) => era.reach(manifest),
+        None => eras.push(Era::new(module.clone(), manifest)),
+    }
+}
+
 impl Pipeline {
     /// Which columns of the sources may be in the columns of the warehouse: of all tables, of one, or of one column
     /// (`dim_staff.location`). Views may be named as well.
@@ -100,12 +108,17 @@ impl Pipeline {
         let newest = log.newest().await?.map_or(0, |manifest| manifest.sequence);
         for sequence in 1..=newest {
             let manifest = log.read(sequence).await?;
+            for table in manifest.rebuilds.keys() {
+                // What is in the warehouse since is what the rebuild made, and what came after it.
+                let mut anew = Vec::new();
+                for (manifest, made) in manifest.rebuilt_landings(table).unwrap_or_default() {
+                    reach(&mut anew, &manifest, &made.module);
+                }
+                eras.insert(table.clone(), anew);
+            }
             for (table, made) in &manifest.tables {
                 let eras = eras.entry(table.clone()).or_default();
-                match eras.last_mut().filter(|era| era.module == made.module) {
-                    Some(era) => era.reach(&manifest),
-                    None => eras.push(Era::new(made.module.clone(), &manifest)),
-                }
+                reach(eras, &manifest, &made.module);
             }
         }
         Ok(eras)

@@ -1,19 +1,26 @@
 //! Load: processed manifests to the warehouse, landing by landing, each with its ledger records.
+//!
+//! A table that was rebuilt is loaded with the rebuild: what was made of it before that is not loaded any more, and what
+//! was made after it is loaded on top.
 
-use std::collections::BTreeMap;
+mod pending;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::history;
+use super::rebuild::report::RebuildLoaded;
 use super::report::{LandingLoaded, LoadReport, Observer};
 use crate::contract::LoadMode;
 use crate::error::Result;
-use crate::manifest::{ManifestLog, Object, ProcessedManifest, ProcessedTable, Through};
+use crate::manifest::{Object, ProcessedTable, RebuiltTable};
 use crate::run::{RunId, Stage};
-use crate::warehouse::{BatchStream, Ledger, Load, TableLoad, Warehouse};
+use crate::warehouse::{
+    BatchStream, LandingRows, Load, Rebuild, TableLoad, TableLoaded, TableRebuild, Warehouse,
+};
 use crate::zone::{Zone, parquet};
+use pending::{Landing, Pending, PendingRebuild, pending};
 
 /// The load of everything that is processed and not yet in the warehouse.
 pub(super) struct Loading<'a> {
@@ -27,69 +34,61 @@ pub(super) struct Loading<'a> {
     pub(super) observer: Arc<dyn Observer>,
 }
 
-/// The tables of one landing, from one or several processed manifests.
-struct Pending {
-    source: String,
-    landing: u64,
-    logical_time: chrono::DateTime<chrono::Utc>,
-    tables: BTreeMap<String, (RunId, ProcessedTable)>,
-}
-
 impl Loading<'_> {
-    /// Loads every landing that the ledger does not have, the oldest first.
+    /// Loads every landing and every rebuild that the ledger does not have, the oldest first.
     ///
     /// # Errors
     /// The warehouse's own. What was loaded before the error stays, landing by landing.
     pub(super) async fn run(&self, report: &mut LoadReport) -> Result<()> {
         let ledger = self.warehouse.ledger().await?;
-        for pending in self.pending(&ledger).await? {
+        for pending in pending(&self.zone, &ledger).await? {
             let started = Instant::now();
-            let (source, landing) = (pending.source.clone(), pending.landing);
-            let load = self.load(pending);
-            for table in &load.tables {
-                self.observer.began(Stage::Load, &table.table, None);
+            match pending {
+                Pending::Landing(pending) => {
+                    let (source, landing) = (pending.source.clone(), pending.landing);
+                    let load = self.load(pending);
+                    let names = load.tables.iter().map(|table| table.table.as_str());
+                    self.began(names);
+                    let tables = self.warehouse.load(load).await?;
+                    self.ended(&tables);
+                    report.landings.push(LandingLoaded {
+                        source,
+                        landing,
+                        tables,
+                        elapsed: started.elapsed(),
+                    });
+                }
+                Pending::Rebuild(pending) => {
+                    let manifest = pending.number;
+                    self.began(pending.tables.keys().map(String::as_str));
+                    let tables = self.warehouse.rebuild(self.rebuild(pending)).await?;
+                    self.ended(&tables);
+                    report.rebuilds.push(RebuildLoaded {
+                        manifest,
+                        tables,
+                        elapsed: started.elapsed(),
+                    });
+                }
             }
-            let tables = self.warehouse.load(load).await?;
-            for table in &tables {
-                let outcome = format!(
-                    "{} inserted, {} updated, {} removed",
-                    table.inserted, table.updated, table.removed
-                );
-                self.observer.ended(Stage::Load, &table.table, &outcome);
-            }
-            report.landings.push(LandingLoaded {
-                source,
-                landing,
-                tables,
-                elapsed: started.elapsed(),
-            });
         }
         Ok(())
     }
 
-    /// What the ledger does not have, found from the newest manifest backwards.
-    async fn pending(&self, ledger: &Ledger) -> Result<Vec<Pending>> {
-        let log = ManifestLog::<ProcessedManifest>::new(self.zone.clone(), "");
-        let mut pending: BTreeMap<(u64, String), Pending> = BTreeMap::new();
-        let mut manifest = log.newest().await?;
-        history::check_processed(ledger, manifest.as_ref())?;
-        while let Some(processed) = manifest {
-            let is_loaded = |(table, through): (&String, &Through)| {
-                ledger.through(table, &through.source) >= through.landing
-            };
-            if processed.through.iter().all(is_loaded) {
-                break;
-            }
-            manifest = match processed.sequence {
-                1 => None,
-                sequence => Some(log.read(sequence - 1).await?),
-            };
-            add(&mut pending, ledger, processed);
-        }
-        Ok(pending.into_values().collect())
+    fn began<'t>(&self, tables: impl Iterator<Item = &'t str>) {
+        tables.for_each(|table| self.observer.began(Stage::Load, table, None));
     }
 
-    fn load(&self, pending: Pending) -> Load {
+    fn ended(&self, tables: &[TableLoaded]) {
+        for table in tables {
+            let outcome = format!(
+                "{} inserted, {} updated, {} removed",
+                table.inserted, table.updated, table.removed
+            );
+            self.observer.ended(Stage::Load, &table.table, &outcome);
+        }
+    }
+
+    fn load(&self, pending: Landing) -> Load {
         let mut tables: Vec<TableLoad> = pending
             .tables
             .into_iter()
@@ -103,6 +102,31 @@ impl Loading<'_> {
             landing: pending.landing,
             logical_time: pending.logical_time,
             tables,
+        }
+    }
+
+    fn rebuild(&self, pending: PendingRebuild) -> Rebuild {
+        let tables = pending.tables.into_iter();
+        Rebuild {
+            run: self.run.clone(),
+            number: pending.number,
+            tables: tables
+                .map(|(table, rebuilt)| self.table_rebuild(&table, rebuilt))
+                .collect(),
+        }
+    }
+
+    fn table_rebuild(&self, table: &str, rebuilt: RebuiltTable) -> TableRebuild {
+        let landings = rebuilt.landings.into_iter().map(|landing| LandingRows {
+            landing: landing.landing,
+            logical_time: landing.logical_time,
+            load: self.table(table.to_owned(), landing.run, landing.made),
+        });
+        TableRebuild {
+            source: rebuilt.source,
+            through: rebuilt.through,
+            gone: rebuilt.gone,
+            landings: landings.collect(),
         }
     }
 
@@ -134,31 +158,4 @@ impl Loading<'_> {
             })
             .boxed()
     }
-}
-
-/// Adds the tables of a manifest that the ledger does not have.
-fn add(
-    pending: &mut BTreeMap<(u64, String), Pending>,
-    ledger: &Ledger,
-    processed: ProcessedManifest,
-) {
-    let fresh: BTreeMap<String, (RunId, ProcessedTable)> = processed
-        .tables
-        .into_iter()
-        .filter(|(table, _)| ledger.through(table, &processed.source) < processed.landing)
-        .map(|(table, made)| (table, (processed.run.clone(), made)))
-        .collect();
-    if fresh.is_empty() {
-        return;
-    }
-    pending
-        .entry((processed.landing, processed.source.clone()))
-        .or_insert_with(|| Pending {
-            source: processed.source,
-            landing: processed.landing,
-            logical_time: processed.logical_time,
-            tables: BTreeMap::new(),
-        })
-        .tables
-        .extend(fresh);
 }

@@ -303,6 +303,7 @@ impl Pipeline {
             when,
             why: "built into tidemill".to_owned(),
             shadow: None,
+            rebuild: false,
         };
         // Compiling takes seconds a module on one core, the rest nothing.
         let compiled = modules.iter().map(|builtin| {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+pub use super::observer::{Observer, Silent};
 use crate::config::OnSchemaChange;
 use crate::contract::ModuleRef;
 use crate::error::ErrorKind;
+use crate::pipeline::rebuild::report::{RebuildLoaded, TableRebuilt};
 use crate::registry::Voucher;
 use crate::run::{RunId, Stage};
 use crate::table::SchemaChange;
@@ -58,11 +60,11 @@ impl RunReport {
 
     /// Rows that modules refused.
     pub fn rejected(&self) -> u64 {
-        self.transform
-            .iter()
-            .flat_map(|t| &t.tables)
-            .map(|t| t.rows_rejected)
-            .sum()
+        let transforms = || self.transform.iter();
+        let made = transforms().flat_map(|t| &t.tables);
+        let rebuilt = transforms().flat_map(|t| &t.rebuilt);
+        let made = made.map(|t| t.rows_rejected);
+        made.chain(rebuilt.map(|t| t.rows_rejected)).sum()
     }
 }
 
@@ -161,6 +163,8 @@ pub struct TableExtracted {
 pub struct TransformReport {
     /// One per warehouse table and landing that was transformed.
     pub tables: Vec<TableTransformed>,
+    /// One per warehouse table that a promotion wanted made anew.
+    pub rebuilt: Vec<TableRebuilt>,
     /// Tables whose module failed; they catch up once it is fixed.
     pub failures: Vec<TableFailure>,
     /// Objects of dead runs that were swept from the processed zone.
@@ -210,6 +214,8 @@ pub struct RejectReason {
 pub struct LoadReport {
     /// One per landing that was loaded, in order.
     pub landings: Vec<LandingLoaded>,
+    /// One per rebuild that was put into the place of what was there.
+    pub rebuilds: Vec<RebuildLoaded>,
     /// Tables that are not loaded, and why.
     pub failures: Vec<TableFailure>,
     /// Files of undone commits that were swept from the warehouse.
@@ -389,7 +395,7 @@ pub enum GrantState {
 }
 
 /// What `verify` found.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// Landing manifests checked.
     pub landings: u64,
@@ -401,6 +407,23 @@ pub struct VerifyReport {
     pub processed_objects: u64,
     /// Everything that differs, one sentence each: which object, how.
     pub differences: Vec<String>,
+    /// Checks of an interrupted verification that were not made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_after: Option<u64>,
+    /// Why it was to go on and began again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun_again: Option<String>,
+}
+
+impl VerifyReport {
+    /// Adds what was found besides.
+    pub(super) fn add(&mut self, found: Self) {
+        self.landings += found.landings;
+        self.landed_objects += found.landed_objects;
+        self.transforms += found.transforms;
+        self.processed_objects += found.processed_objects;
+        self.differences.extend(found.differences);
+    }
 }
 
 /// A past run, put together from the manifests.
@@ -455,6 +478,8 @@ pub struct TransformSummary {
     pub rows_out: u64,
     /// Rows it refused.
     pub rows_rejected: u64,
+    /// Whether a rebuild found it computed by an earlier run.
+    pub reused: bool,
 }
 
 /// One finding of `doctor`.
@@ -489,31 +514,14 @@ pub struct ModuleListing {
     pub bytes: u64,
 }
 
-/// Told while long steps run. Called from several tasks; must return at once.
-pub trait Observer: Send + Sync {
-    /// A step has begun.
-    fn began(&self, stage: Stage, table: &str, rows_expected: Option<u64>);
-    /// Rows and bytes since the last call for this step.
-    fn advanced(&self, stage: Stage, table: &str, rows: u64, bytes: u64);
-    /// The step has ended; `outcome` is a short sentence without the table's name.
-    fn ended(&self, stage: Stage, table: &str, outcome: &str);
-}
-
-/// Tells nobody.
-#[derive(Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {
-    fn began(&self, _: Stage, _: &str, _: Option<u64>) {}
-    fn advanced(&self, _: Stage, _: &str, _: u64, _: u64) {}
-    fn ended(&self, _: Stage, _: &str, _: &str) {}
-}
-
 fn as_count<S: serde::Serializer>(swept: &SweepReport, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(swept.swept.len() as u64)
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
-fn as_millis<S: serde::Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_millis<S: serde::Serializer>(
+    elapsed: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }

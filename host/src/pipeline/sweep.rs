@@ -144,6 +144,13 @@ impl<M: Manifest> Notes<M> {
         }
     }
 
+    /// Removes the note of what was begun, for the objects below its prefixes stand in another.
+    pub(super) async fn forget(&self, begun: &Begun) {
+        if let Err(error) = self.zone.delete(&begun.key).await {
+            tracing::warn!(zone = self.zone.url(), %error, "cannot take back what is not needed");
+        }
+    }
+
     /// Removes what dead runs left whose notes are at least `age` older than the note of this one. Whatever goes
     /// wrong is no reason to fail a run that has committed.
     pub(super) async fn sweep(&self, begun: &Begun, age: Duration) -> SweepReport {

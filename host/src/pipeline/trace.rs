@@ -80,6 +80,10 @@ impl Pipeline {
         let mut made = Vec::new();
         for sequence in 1..=newest {
             let mut manifest: ProcessedManifest = log.read(sequence).await?;
+            // What is in the warehouse since is what the rebuild made, and what came after it.
+            if let Some(rebuilt) = manifest.rebuilt_landings(table) {
+                made = rebuilt;
+            }
             if let Some(table) = manifest.tables.remove(table) {
                 made.push((manifest, table));
             }

@@ -10,28 +10,45 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 
+use super::current::{current_inputs, keep};
 use super::execute::{Execution, Outcome, inputs_of};
 use super::history;
-use super::inputs::{InputError, Landings, Reader, is_worth_keeping};
+use super::inputs::{InputError, Landings, Reader};
 use super::kept::{self, Keep};
 use super::modules::Made;
+use super::rebuild::Standing;
 use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
 use super::sweep::Notes;
 use crate::config::SourceColumn;
-use crate::contract::Delivery;
 use crate::digest::Digest;
-use crate::error::{ErrorKind, Result};
-use crate::manifest::{
-    CurrentRows, FORMAT, ManifestLog, ProcessedManifest, ProcessedTable, Through,
-};
+use crate::error::{Classify, ErrorKind, Result};
+use crate::manifest::{FORMAT, InputObjects, ManifestLog, ProcessedManifest, Through};
 use crate::run::{RunId, Stage};
 use crate::sandbox::Reject;
 use crate::table::TableName;
-use crate::zone::parquet::{PartWriter, Settings, WRITER};
+use crate::zone::parquet::{Settings, WRITER};
 use crate::zone::watched::Watched;
 
 /// Reasons of refused rows that a report shows.
 const REASONS: usize = 8;
+
+/// Why a table is not transformed, though its module could make it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransformError {
+    /// It may be of another version now.
+    #[error("another run has made {0} anew meanwhile")]
+    Rebuilt(String),
+}
+
+impl Classify for TransformError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Conflict
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("run again: it then goes on with the version that made it".into())
+    }
+}
 
 /// The transforms of one source in one run.
 pub(super) struct Transformation<'a> {
@@ -49,6 +66,8 @@ pub(super) struct Transformation<'a> {
     pub(super) sweep_after: Duration,
     /// The run.
     pub(super) run: &'a RunId,
+    /// What was known of rebuilds when the modules were loaded.
+    pub(super) standing: &'a Standing,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
     /// Columns whose values are not to leave the zones.
@@ -73,6 +92,7 @@ impl Transformation<'_> {
         let Some(through) = self.landings.newest().await?.map(|m| m.sequence) else {
             return Ok(());
         };
+        self.leave_rebuilt(newest.as_ref(), report);
         let mut pending = self.pending(newest.as_ref(), through, report).await?;
         while let Some(landing) = pending.values().flatten().min().copied() {
             let due: BTreeSet<String> = pending
@@ -91,10 +111,7 @@ impl Transformation<'_> {
                         report
                             .tables
                             .push(transformed(&table, landing, &outcome, elapsed));
-                        let source = self.source.to_owned();
-                        manifest
-                            .through
-                            .insert(table.clone(), Through { source, landing });
+                        self.note(&mut manifest, &table, landing);
                         manifest.tables.insert(table, outcome.table);
                     }
                     Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -116,6 +133,7 @@ impl Transformation<'_> {
                 continue;
             }
             self.keep_current(&mut manifest).await?;
+            let manifest = manifest.formatted();
             notes.commit(&begun, &self.output, &manifest).await?;
             if !std::mem::replace(&mut swept, true) {
                 report
@@ -126,6 +144,35 @@ impl Transformation<'_> {
             newest = Some(manifest);
         }
         Ok(())
+    }
+
+    /// Leaves alone what another run has made anew since the modules were loaded, perhaps with another version. What is
+    /// rebuilt from here on takes the number of the manifest that this run would commit.
+    fn leave_rebuilt(&mut self, newest: Option<&ProcessedManifest>, report: &mut TransformReport) {
+        let rebuilt = |table: &str| newest.and_then(|newest| newest.rebuilt.get(table));
+        let known = &self.standing.rebuilt;
+        self.tables.retain(|made| {
+            let table = &made.table;
+            let is_same = rebuilt(table) == known.get(table);
+            if !is_same {
+                let error = TransformError::Rebuilt(table.clone()).into();
+                let failure = TableFailure::new(table, Stage::Transform, &error);
+                report.failures.push(failure);
+            }
+            is_same
+        });
+    }
+
+    /// Notes how far a table is made by now.
+    fn note(&self, manifest: &mut ProcessedManifest, table: &str, landing: u64) {
+        let source = self.source.to_owned();
+        let through = Through { source, landing };
+        let before = manifest.through.insert(table.to_owned(), through);
+        // Of a table that is made for the first time there is nothing to rebuild.
+        if let (None, Some(promotion)) = (before, self.standing.wishes.get(table)) {
+            let last = manifest.rebuilt.entry(table.to_owned()).or_default();
+            last.promotion = Some(*promotion);
+        }
     }
 
     /// By table, the landings that are to be transformed.
@@ -171,6 +218,8 @@ impl Transformation<'_> {
             tables: BTreeMap::new(),
             through: newest.map(|m| m.through.clone()).unwrap_or_default(),
             current: newest.map(|m| m.current.clone()).unwrap_or_default(),
+            rebuilt: newest.map(|m| m.rebuilt.clone()).unwrap_or_default(),
+            rebuilds: BTreeMap::new(),
         })
     }
 
@@ -239,14 +288,8 @@ impl Transformation<'_> {
         }
     }
 
-    /// The landed tables that some module reads as `current`.
     fn current_inputs(&self) -> BTreeSet<&str> {
-        self.tables
-            .iter()
-            .flat_map(|made| &made.module.description().inputs)
-            .filter(|input| input.delivery == Delivery::Current)
-            .map(|input| input.table.as_str())
-            .collect()
+        current_inputs(self.tables.iter().map(|made| &*made.module))
     }
 
     /// What the keys of everything begin with that may be written for `manifest`.
@@ -282,41 +325,13 @@ impl Transformation<'_> {
     /// Keeps the live rows of those `current` inputs on which much has landed since they were last kept.
     async fn keep_current(&self, manifest: &mut ProcessedManifest) -> Result<()> {
         for table in self.current_inputs() {
-            let Some(state) = self.landings.state(table, manifest.landing).await? else {
-                continue;
-            };
-            let objects = self
-                .landings
-                .objects(
-                    table,
-                    Delivery::Current,
-                    manifest.landing,
-                    &manifest.current,
-                )
-                .await?;
-            if !is_worth_keeping(&objects) {
-                continue;
+            let (prefix, at) = (self.kept_below(manifest, table), (table, manifest.landing));
+            let output = Arc::new(self.output.clone());
+            let (landings, reader) = (&self.landings, &self.reader);
+            let kept = keep(landings, reader, output, at, &manifest.current, prefix).await?;
+            if let Some(kept) = kept {
+                manifest.current.insert(TableName::new(table), kept);
             }
-            let schema = state.table.schema();
-            let mut rows = self
-                .reader
-                .all_columns(&objects, &state.table.key, schema.clone())
-                .await?;
-            let prefix = self.kept_below(manifest, table);
-            let mut kept = PartWriter::new(Arc::new(self.output.clone()), prefix, schema);
-            while let Some(batch) = rows.next().await {
-                kept.write(&batch?).await?;
-            }
-            let rows = kept
-                .finish()
-                .await?
-                .into_iter()
-                .map(super::object)
-                .collect();
-            let landing = manifest.landing;
-            manifest
-                .current
-                .insert(TableName::new(table), CurrentRows { landing, rows });
         }
         Ok(())
     }
@@ -386,13 +401,11 @@ pub(super) fn reasons<'r>(
     reasons
 }
 
-/// What a table of this landing was made from, as one digest.
-pub(super) fn inputs_digest(table: &ProcessedTable, landing: &Digest) -> Digest {
-    let mut parts: Vec<Vec<u8>> = vec![
-        landing.as_bytes().to_vec(),
-        table.module.digest.as_bytes().to_vec(),
-    ];
-    for input in &table.inputs {
+/// What a table of a landing is made from, as one digest: the landing, the module with its parameters, and every object
+/// in its order. What else decides about the bytes is how they are written.
+pub(super) fn inputs_digest(module: &Digest, inputs: &[InputObjects], landing: &Digest) -> Digest {
+    let mut parts: Vec<Vec<u8>> = vec![landing.as_bytes().to_vec(), module.as_bytes().to_vec()];
+    for input in inputs {
         parts.push(input.table.as_str().as_bytes().to_vec());
         parts.extend(input.base.iter().map(|o| o.sha256.as_bytes().to_vec()));
         for landed in &input.landings {

@@ -1,57 +1,103 @@
 //! Verify: every landed object is what its manifest says, and every transform gives the same bytes again. Replay is the
 //! same for what one run made.
+//!
+//! ```text
+//! manifests ──▶ checks, in an order that never changes ──several at a time──▶ findings, in that order ──▶ report
+//!                                                                              └──▶ position, for who is interrupted
+//! ```
+//!
+//! Checks do not depend on each other, so as many are made at a time as there are cores, and as many modules as memory
+//! has room for. What a rebuild names that an earlier manifest names as well is checked once.
+
+mod check;
+mod checks;
+mod position;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::execute::Execution;
-use super::inputs::{Landings, Reader};
+use futures::stream::{self, StreamExt as _};
+use tokio::sync::Mutex;
+
+use super::Pipeline;
+use super::inputs::Reader;
 use super::report::{Observer, VerifyReport};
-use super::sensitive::{Granted, NotGranted};
 use crate::config::Plan;
 use crate::digest::Digest;
-use crate::error::{Classify, ErrorKind, Result};
-use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest, ProcessedTable};
+use crate::error::Result;
 use crate::registry::Registry;
-use crate::run::{RunId, Stage};
+use crate::run::RunId;
 use crate::sandbox::{Module, Sandbox};
-use crate::zone::Zone;
-use crate::zone::discard::Discard;
-use crate::zone::parquet::{self, Settings};
+use checks::{Check, Listing};
+use position::{Position, PositionFile};
 
-/// Why a transform cannot be made again.
-#[derive(Debug, thiserror::Error)]
-#[error("it was written with the settings `{0}`, which this version does not know")]
-struct UnknownWriter(String);
-
-impl Classify for UnknownWriter {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Config
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("verify with the version of tidemill that wrote it, or a later one".into())
-    }
-}
+/// How often a line of the log says how far it is.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The verification of one project.
-pub(super) struct Verification<'a> {
-    /// The project: its sources, and what it grants.
-    pub(super) plan: &'a Plan,
+struct Verification<'a> {
+    /// The project, for what it grants.
+    plan: &'a Plan,
     /// Both zones.
-    pub(super) reader: Reader,
+    reader: Reader,
     /// Where the code is.
-    pub(super) registry: &'a Registry,
+    registry: &'a Registry,
     /// What runs it.
-    pub(super) sandbox: &'a Arc<Sandbox>,
+    sandbox: &'a Arc<Sandbox>,
+    /// The names of the sources.
+    sources: Vec<String>,
     /// Told of progress.
-    pub(super) observer: Arc<dyn Observer>,
+    observer: Arc<dyn Observer>,
     /// The run to look at; `None` for all.
-    pub(super) only: Option<RunId>,
+    only: Option<RunId>,
+    /// Checks at the same time.
+    at_once: usize,
+    /// Where it is noted how far it is, and whether to go on from there; `None` of what takes no time.
+    position: Option<(PositionFile, bool)>,
     /// Modules that are loaded, by digest.
-    pub(super) loaded: HashMap<Digest, Module>,
-    /// What was found.
-    pub(super) report: VerifyReport,
+    loaded: Mutex<HashMap<Digest, Module>>,
+}
+
+impl Pipeline {
+    /// Checks every landed object and executes every transform again, where it is to `resume` from where one was
+    /// interrupted.
+    ///
+    /// # Errors
+    /// `Unavailable` when a zone does not answer. What differs is in the report instead.
+    pub async fn verify(&self, resume: bool) -> Result<VerifyReport> {
+        let position = PositionFile::of(&self.plan.base);
+        self.verified(None, Some((position, resume))).await
+    }
+
+    /// Checks what `run` landed, and executes the transforms of that run again: each with the module that it recorded,
+    /// on the objects that it recorded.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn replay(&self, run: &RunId) -> Result<VerifyReport> {
+        self.verified(Some(run.clone()), None).await
+    }
+
+    async fn verified(
+        &self,
+        only: Option<RunId>,
+        position: Option<(PositionFile, bool)>,
+    ) -> Result<VerifyReport> {
+        let verification = Verification {
+            only,
+            plan: &self.plan,
+            reader: self.reader(),
+            registry: &self.registry,
+            sandbox: &self.sandbox,
+            sources: self.plan.sources.keys().cloned().collect(),
+            observer: self.observer.clone(),
+            at_once: at_once(self.plan.limits.memory_bytes),
+            position,
+            loaded: Mutex::default(),
+        };
+        verification.run().await
+    }
 }
 
 impl Verification<'_> {
@@ -59,184 +105,118 @@ impl Verification<'_> {
     ///
     /// # Errors
     /// `Unavailable` when a zone does not answer. What differs is in the report instead.
-    pub(super) async fn run(mut self) -> Result<VerifyReport> {
-        let plan = self.plan;
-        for source in plan.sources.keys() {
-            self.landings(source).await?;
+    async fn run(self) -> Result<VerifyReport> {
+        let mut listing = Listing::new(&self.reader, &self.sources, self.only.as_ref());
+        let mut position = self.begin(&mut listing).await?;
+        position.segments.push(listing.rest().await?);
+        let of = listing.checks.len() as u64;
+        let rest = listing.checks.into_iter().skip(position.done_as_usize());
+        let mut findings = stream::iter(rest)
+            .map(|check| self.check(check))
+            .buffered(self.at_once.max(1));
+        let mut logged = Instant::now();
+        while let Some(found) = findings.next().await {
+            position.report.add(found?);
+            position.done += 1;
+            self.observer.checked(position.done, of);
+            if logged.elapsed() >= LOG_EVERY {
+                tracing::info!(done = position.done, of, "verifying");
+                logged = Instant::now();
+            }
+            if let Some((file, _)) = &self.position {
+                file.write(&position);
+            }
         }
-        self.processed().await?;
-        Ok(self.report)
+        if let Some((file, _)) = &self.position {
+            file.remove();
+        }
+        tracing::info!(done = position.done, of, "verified");
+        Ok(position.report)
     }
 
-    async fn landings(&mut self, source: &str) -> Result<()> {
-        let log = ManifestLog::<LandingManifest>::new(self.reader.landed.clone(), source);
-        let newest = match log.newest().await {
-            Ok(newest) => newest.map_or(0, |m| m.sequence),
-            Err(error) => return self.differs_or_fails(error.into()),
+    /// The position to go on from: that of before, where that is wanted and the history is still the same.
+    async fn begin(&self, listing: &mut Listing<'_>) -> Result<Position> {
+        let Some((file, true)) = &self.position else {
+            return Ok(Position::default());
         };
-        let zone = self.reader.landed.clone();
-        for sequence in 1..=newest {
-            let manifest = match log.read(sequence).await {
-                Ok(manifest) => manifest,
-                Err(error) => {
-                    self.differs_or_fails(error.into())?;
-                    continue;
-                }
-            };
-            if !self.is_wanted(&manifest.run) {
-                continue;
-            }
-            self.report.landings += 1;
-            for table in manifest
-                .tables
-                .values()
-                .filter(|t| t.changed_in == sequence)
-            {
-                let newest_segment = table.index.last().into_iter().flat_map(|s| &s.parts);
-                let index = newest_segment.map(|part| &part.object);
-                for object in table.changed.iter().chain(&table.deleted).chain(index) {
-                    self.object(&zone, object).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn is_wanted(&self, run: &RunId) -> bool {
-        self.only.as_ref().is_none_or(|only| only == run)
-    }
-
-    async fn object(&mut self, zone: &Arc<dyn Zone>, object: &Object) -> Result<()> {
-        self.report.landed_objects += 1;
-        match parquet::read_verified(zone.as_ref(), &object.key, object.sha256).await {
-            Ok(_) => Ok(()),
-            Err(error) => self.differs_or_fails(error.into()),
-        }
-    }
-
-    async fn processed(&mut self) -> Result<()> {
-        let log = ManifestLog::<ProcessedManifest>::new(self.reader.processed.clone(), "");
-        let newest = match log.newest().await {
-            Ok(newest) => newest.map_or(0, |m| m.sequence),
-            Err(error) => return self.differs_or_fails(error.into()),
+        let begin_again = |why: &str| {
+            tracing::warn!(why, "verifying from the beginning");
+            let mut position = Position::default();
+            position.report.begun_again = Some(why.to_owned());
+            position
         };
-        for sequence in 1..=newest {
-            let manifest = match log.read(sequence).await {
-                Ok(manifest) => manifest,
-                Err(error) => {
-                    self.differs_or_fails(error.into())?;
-                    continue;
-                }
-            };
-            if !self.is_wanted(&manifest.run) {
-                continue;
-            }
-            let landings = Landings::new(self.reader.landed.clone(), &manifest.source);
-            for (name, table) in &manifest.tables {
-                self.report.transforms += 1;
-                self.observer.began(Stage::Transform, name, None);
-                if let Err(error) = self.table(&manifest, name, table, &landings).await {
-                    self.differs_or_fails(error.on(name))?;
-                }
-                self.observer.ended(Stage::Transform, name, "replayed");
-            }
-        }
-        Ok(())
-    }
-
-    /// Executes one transform again and compares every object.
-    async fn table(
-        &mut self,
-        manifest: &ProcessedManifest,
-        name: &str,
-        recorded: &ProcessedTable,
-        landings: &Landings,
-    ) -> Result<()> {
-        let zone = self.reader.processed.clone();
-        let written = [&recorded.rows, &recorded.retractions, &recorded.rejects];
-        for object in written.into_iter().flatten() {
-            self.report.processed_objects += 1;
-            if let Err(error) =
-                parquet::read_verified(zone.as_ref(), &object.key, object.sha256).await
-            {
-                self.differs_or_fails(error.into())?;
-            }
-        }
-        let settings = Settings::named(&manifest.writer)
-            .ok_or_else(|| UnknownWriter(manifest.writer.clone()))?;
-        let module = self.module(recorded).await?;
-        let module = Granted::new(self.plan, name, &manifest.source, module)?;
-        let mut keys = Vec::new();
-        for input in &recorded.inputs {
-            let state = landings
-                .state(input.table.as_str(), manifest.landing)
-                .await?;
-            keys.push(state.map(|s| s.table.key).unwrap_or_default());
-        }
-        let execution = Execution {
-            module,
-            reader: self.reader.clone(),
-            inputs: recorded.inputs.clone(),
-            keys,
-            logical_time: manifest.logical_time,
-            landing_sha256: manifest.landing_sha256,
-            output: Arc::new(Discard),
-            prefix: "replay".into(),
-            settings,
-            observer: self.observer.clone(),
-            keep: None,
+        let mut position = match file.read() {
+            Ok(Some(position)) => position,
+            Ok(None) => return Ok(begin_again("no verification was interrupted")),
+            Err(why) => return Ok(begin_again(&why)),
         };
-        let again = execution.run().await?.table;
-        for (what, before, now) in [
-            ("rows", &recorded.rows, &again.rows),
-            ("retractions", &recorded.retractions, &again.retractions),
-            ("rejects", &recorded.rejects, &again.rejects),
-        ] {
-            let digests = |objects: &[Object]| objects.iter().map(|o| o.sha256).collect::<Vec<_>>();
-            if digests(before) != digests(now) {
-                self.report.differences.push(format!(
-                    "{name} of landing {}: {} gives other {what} than it did in run {}",
-                    manifest.landing, recorded.module, manifest.run
-                ));
+        for segment in &position.segments {
+            if listing.segment(&segment.through).await? != segment.sha256 {
+                listing.clear();
+                return Ok(begin_again("the position is of another history"));
             }
         }
-        Ok(())
+        if position.done > listing.checks.len() as u64 {
+            listing.clear();
+            return Ok(begin_again("the position is of another history"));
+        }
+        position.report.resumed_after = Some(position.done);
+        Ok(position)
     }
 
-    async fn module(&mut self, recorded: &ProcessedTable) -> Result<Module> {
-        if let Some(module) = self.loaded.get(&recorded.module.digest) {
-            return Ok(module.clone());
+    async fn check(&self, check: Check) -> Result<VerifyReport> {
+        match check {
+            Check::Unreadable(said) => Ok(VerifyReport {
+                differences: vec![said],
+                ..VerifyReport::default()
+            }),
+            Check::Landing { source, sequence } => self.landing(&source, sequence).await,
+            Check::Transform { sequence, number } => self.transform(sequence, number).await,
         }
-        let stored = self.registry.fetch(&recorded.module).await?;
-        let module = super::modules::compile(
-            self.sandbox,
-            stored.component,
-            stored.parameters,
-            recorded.module.clone(),
-        )
-        .await?;
-        self.loaded.insert(recorded.module.digest, module.clone());
-        Ok(module)
+    }
+}
+
+/// Checks that are made at the same time: one for each core, but no more than there is memory for modules that all take
+/// what they may.
+fn at_once(memory_bytes: u64) -> usize {
+    /// What the host needs beside a module: batches on their way in and out, and what is written.
+    const BESIDE: u64 = 64 << 20;
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let Some(available) = available_bytes() else {
+        return cores;
+    };
+    let fitting = available / 2 / memory_bytes.saturating_add(BESIDE).max(1);
+    usize::try_from(fitting).unwrap_or(cores).clamp(1, cores)
+}
+
+/// The memory that can be had without swapping, where the system says it.
+fn available_bytes() -> Option<u64> {
+    let said = std::fs::read_to_string("/proc/meminfo").ok()?;
+    available_of(&said)
+}
+
+fn available_of(said: &str) -> Option<u64> {
+    let mut lines = said.lines();
+    let line = lines.find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_the_system_says_is_available() {
+        let said = "MemTotal:  8000000 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(available_of(said), Some(2 << 20));
+        assert_eq!(available_of("MemAvailable: many kB"), None);
+        assert_eq!(available_of(""), None);
     }
 
-    /// Notes what is wrong with the data or the code; fails where nothing was found out.
-    fn differs_or_fails(&mut self, error: crate::Error) -> Result<()> {
-        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Bug) {
-            return Err(error);
-        }
-        let mut said = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            said = format!("{said}: {inner}");
-            cause = inner.source();
-        }
-        // Nothing differs here: it was not looked at, and whoever reads that can do something about it.
-        if let Some(refused) = error.downcast_ref::<NotGranted>()
-            && let Some(hint) = refused.hint()
-        {
-            said = format!("{said}; {hint}");
-        }
-        self.report.differences.push(said);
-        Ok(())
+    #[test]
+    fn one_check_at_least_is_made_whatever_a_module_may_take() {
+        assert_eq!(at_once(u64::MAX), 1);
+        assert!(at_once(1) >= 1);
     }
 }

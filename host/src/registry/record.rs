@@ -14,8 +14,11 @@ use crate::digest::Digest;
 
 /// The format of `module.json` that this version writes. It reads every format up to it.
 pub const FORMAT: u32 = 1;
-/// The format of promotions that this version writes: the second says which record it follows. It reads both.
-pub const PROMOTION_FORMAT: u32 = 2;
+/// The newest format of promotions: the second says which record it follows, the third that the table is to be rebuilt.
+/// One that does not is written in the second, which earlier versions read as well.
+pub const PROMOTION_FORMAT: u32 = 3;
+/// The format of promotions that want nothing rebuilt.
+pub(super) const PLAIN_PROMOTION_FORMAT: u32 = 2;
 
 /// `module.json`: written last, so that its existence says that the module is whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,6 +233,9 @@ pub struct Promotion {
     /// and of records of format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Digest>,
+    /// Whether the tables of the module are to be made anew from all of their history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebuild: bool,
 }
 
 impl Promotion {

@@ -42,6 +42,7 @@ fn promoter() -> Promoter {
         when: DateTime::UNIX_EPOCH,
         why: "it is time".into(),
         shadow: None,
+        rebuild: false,
     }
 }
 

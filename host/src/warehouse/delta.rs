@@ -8,6 +8,7 @@
 //!
 //! load    newest publication n ──▶ each table: ONE Delta commit on top of its published version
 //!                              ──▶ publication n+1, created only if absent
+//! rebuild made beside, see [`rebuild`] ──▶ ONE Delta commit ──▶ publication n+1
 //! query   newest publication   ──▶ exactly the versions it names
 //! ```
 //!
@@ -40,6 +41,7 @@ mod load;
 mod lookup;
 mod publication;
 mod query;
+mod rebuild;
 mod statistics;
 mod sweep;
 mod write;
@@ -56,7 +58,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use self::publication::{Publication, Publications, Published};
-use super::{BatchStream, Ledger, Load, Sweep, SweptFile, TableLoaded, Warehouse, WarehouseError};
+use super::{
+    BatchStream, Ledger, Load, Rebuild, Sweep, SweptFile, TableLoad, TableLoaded, Warehouse,
+    WarehouseError,
+};
 use crate::run::RunId;
 
 /// A warehouse of Delta tables in a folder.
@@ -199,6 +204,10 @@ impl Warehouse for Delta {
         Ok(loaded)
     }
 
+    async fn rebuild(&self, rebuild: Rebuild) -> Result<Vec<TableLoaded>, WarehouseError> {
+        rebuild::rebuild(self, rebuild).await
+    }
+
     async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream), WarehouseError> {
         let publication = self.newest().await?;
         query::run(self, publication.as_ref(), sql).await
@@ -223,9 +232,9 @@ impl Warehouse for Delta {
 }
 
 /// A table's name is the name of its folder, and no two tables or views have the same.
-fn check_names(
+fn check_names<'l>(
     published: &BTreeMap<String, Published>,
-    loads: &[super::TableLoad],
+    loads: impl IntoIterator<Item = &'l TableLoad>,
 ) -> Result<(), WarehouseError> {
     let refused = |table: &str, problem: String| {
         Err(WarehouseError::Table {

@@ -9,6 +9,8 @@
 //! once where the server answers again, by the next run where not. Everything that can be refused is refused before rows are read; rows are read
 //! before any table is altered, so that readers wait for the statements only and not for the source.
 //!
+//! A table that is made anew goes the same way: see [`rebuild`].
+//!
 //! Every call has a connection of its own: between landings there is nothing to keep, and a connection that
 //! broke is never used again. PostgreSQL 12 and later.
 
@@ -22,6 +24,7 @@ mod failure;
 pub(crate) mod fuzz;
 mod loading;
 mod query;
+mod rebuild;
 mod sql;
 mod staging;
 mod target;
@@ -36,7 +39,7 @@ use tokio::time::timeout;
 
 use crate::connection::postgres::{self, Passing, PgConnection, PgUrl};
 use crate::warehouse::{
-    BatchStream, Ledger, Load, TableLoaded, Warehouse, WarehouseError, WarehouseOptions,
+    BatchStream, Ledger, Load, Rebuild, TableLoaded, Warehouse, WarehouseError, WarehouseOptions,
 };
 use bookkeeping::Bookkeeping;
 use loading::Loading;
@@ -55,6 +58,12 @@ pub struct PostgresWarehouse {
     url: PgUrl,
     schema: String,
     timeout: Duration,
+}
+
+/// What one transaction does.
+enum Work {
+    Load(Load),
+    Rebuild(Rebuild),
 }
 
 impl PostgresWarehouse {
@@ -126,12 +135,61 @@ impl PostgresWarehouse {
         }
     }
 
-    /// Whether the ledger says that all of these tables have the landing. A server that cannot be asked says no.
-    async fn has(&self, source: &str, landing: u64, tables: &[TableLoaded]) -> bool {
+    /// Does `work` in one transaction; `is_in` says of a table whether a ledger has it.
+    async fn transaction(
+        &self,
+        landing: u64,
+        work: Work,
+        is_in: impl Fn(&Ledger, &str) -> bool,
+    ) -> Result<Vec<TableLoaded>, WarehouseError> {
+        let connection = self.connect().await?;
+        let loading = Loading {
+            server: Server {
+                client: &connection,
+                name: self.target(),
+            },
+            books: self.books(&connection),
+            timeout: self.timeout,
+        };
+        let begin = Instant::now();
+        let prepared = async {
+            match work {
+                Work::Load(load) => loading.prepare(load).await,
+                Work::Rebuild(rebuild) => loading.rebuild(rebuild).await,
+            }
+        };
+        let loaded = match timeout(self.timeout, prepared).await {
+            Ok(Ok(loaded)) => loaded,
+            failed => {
+                // Waited for, so that who tries again does not find our own lock.
+                loading.roll_back().await;
+                return failed.unwrap_or_else(|_| Err(self.too_long(landing)));
+            }
+        };
+        // What is left of the time: the transaction ends within it, whatever the server does.
+        let left = self.timeout.saturating_sub(begin.elapsed());
+        let committed = timeout(left, loading.commit(landing)).await;
+        match committed.unwrap_or_else(|_| Err(self.too_long(landing))) {
+            Ok(()) => {
+                connection.close().await;
+                Ok(loaded)
+            }
+            Err(error) => {
+                drop(connection);
+                // Only the answer may be lost: then the ledger has the landing, and there is nothing to repeat.
+                if self.has(&loaded, is_in).await {
+                    tracing::warn!(%error, landing, "the answer to a commit was lost; the ledger has it");
+                    return Ok(loaded);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the ledger says that all of these tables are loaded. A server that cannot be asked says no.
+    async fn has(&self, tables: &[TableLoaded], is_in: impl Fn(&Ledger, &str) -> bool) -> bool {
         match self.ledger().await {
-            Ok(ledger) => tables
-                .iter()
-                .all(|table| ledger.through(&table.table, source) >= landing),
+            Ok(ledger) => tables.iter().all(|table| is_in(&ledger, &table.table)),
             Err(error) => {
                 tracing::debug!(%error, "the ledger cannot be asked");
                 false
@@ -162,43 +220,17 @@ impl Warehouse for PostgresWarehouse {
     }
 
     async fn load(&self, load: Load) -> Result<Vec<TableLoaded>, WarehouseError> {
-        let connection = self.connect().await?;
-        let loading = Loading {
-            server: Server {
-                client: &connection,
-                name: self.target(),
-            },
-            books: self.books(&connection),
-            timeout: self.timeout,
-        };
         let (source, landing) = (load.source.clone(), load.landing);
-        let begin = Instant::now();
-        let loaded = match timeout(self.timeout, loading.prepare(load)).await {
-            Ok(Ok(loaded)) => loaded,
-            failed => {
-                // Waited for, so that who tries again does not find our own lock.
-                loading.roll_back().await;
-                return failed.unwrap_or_else(|_| Err(self.too_long(landing)));
-            }
-        };
-        // What is left of the time: the transaction ends within it, whatever the server does.
-        let left = self.timeout.saturating_sub(begin.elapsed());
-        let committed = timeout(left, loading.commit(landing)).await;
-        match committed.unwrap_or_else(|_| Err(self.too_long(landing))) {
-            Ok(()) => {
-                connection.close().await;
-                Ok(loaded)
-            }
-            Err(error) => {
-                drop(connection);
-                // Only the answer may be lost: then the ledger has the landing, and there is nothing to repeat.
-                if self.has(&source, landing, &loaded).await {
-                    tracing::warn!(%error, landing, "the answer to a commit was lost; the ledger has it");
-                    return Ok(loaded);
-                }
-                Err(error)
-            }
-        }
+        let is_in = |ledger: &Ledger, table: &str| ledger.through(table, &source) >= landing;
+        self.transaction(landing, Work::Load(load), is_in).await
+    }
+
+    async fn rebuild(&self, rebuild: Rebuild) -> Result<Vec<TableLoaded>, WarehouseError> {
+        let through = rebuild.tables.iter().map(|table| table.through).max();
+        let (landing, number) = (through.unwrap_or(0), rebuild.number);
+        let is_in = |ledger: &Ledger, table: &str| ledger.rebuilt(table) >= number;
+        self.transaction(landing, Work::Rebuild(rebuild), is_in)
+            .await
     }
 
     async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream), WarehouseError> {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidemill_tests::project::Project;
 
-use super::versions::component;
+use tidemill_tests::versions::component;
 
 const SHOP: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n";
 

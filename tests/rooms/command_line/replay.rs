@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tidemill_tests::project::Project;
 
-use super::versions::component;
+use tidemill_tests::versions::component;
 
 const PROJECT: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n\
     [modules]\nunsigned = true\n[transform.dim_currency]\nmodule = \"dim-currency@1\"\n";

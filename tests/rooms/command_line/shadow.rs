@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tidemill::digest::Digest;
 use tidemill_tests::project::Project;
 
-use super::versions::component;
+use tidemill_tests::versions::component;
 
 const SHOP: &str =
     "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n[modules]\nunsigned = true\n";

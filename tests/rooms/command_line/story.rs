@@ -9,7 +9,7 @@ use tidemill_tests::project::Project;
 use tidemill_tests::sessions::until;
 use tokio_postgres::Client;
 
-use super::versions::component;
+use tidemill_tests::versions::component;
 
 const PROJECT: &str = "name = \"shop\"\n[source.shop]\nurl = \"${env:SHOP}\"\n\
     [warehouse]\nurl = \"${env:STAR}\"\n[modules]\nunsigned = true\n[transform.dim_currency]\nmodule = \"dim-currency@1\"\n\

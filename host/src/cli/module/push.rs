@@ -76,6 +76,10 @@ fn told(report: &PushReport, paint: Paint) -> String {
             false => writeln!(text, "  {line}"),
         };
     }
+    if report.changes.iter().any(|change| change.breaking) {
+        let anew = "promoted with --rebuild, the table is made anew with these columns instead";
+        let _ = writeln!(text, "  {}", paint.faint(anew));
+    }
     for misfit in &report.misfits {
         let _ = writeln!(text, "  {}", paint.doubtful(misfit));
     }

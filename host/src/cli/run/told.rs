@@ -1,5 +1,6 @@
 //! A run as people read it.
 
+use crate::cli::rebuild::rebuilt;
 use crate::cli::text::{self, Columns, Paint, count, counted};
 use crate::pipeline::report::{
     ExtractReport, LandingLoaded, RejectReason, RunReport, SweepReport, TableExtracted,
@@ -12,11 +13,20 @@ pub(super) fn report(report: &RunReport, paint: Paint) -> String {
     let mut blocks = vec![format!("{} {}\n", paint.strong("run"), report.run)];
     blocks.extend(report.extract.iter().map(|e| extract(e, paint)));
     if let Some(transform) = &report.transform {
+        if !transform.rebuilt.is_empty() {
+            blocks.push(rebuilt(&transform.rebuilt, paint));
+        }
         blocks.push(transformed(&transform.tables, paint));
     }
     if let Some(load) = &report.load {
         blocks.extend(load.landings.iter().map(|landing| loaded(landing, paint)));
-        if load.landings.is_empty() && load.failures.is_empty() {
+        for loaded in &load.rebuilds {
+            let (head, elapsed) = (paint.strong("load"), text::elapsed(loaded.elapsed));
+            let rows = table_rows(&loaded.tables, paint);
+            let number = loaded.manifest;
+            blocks.push(format!("{head}  rebuild {number}  in {elapsed}\n{rows}"));
+        }
+        if load.landings.is_empty() && load.rebuilds.is_empty() && load.failures.is_empty() {
             blocks.push(format!("{}  nothing is waiting\n", paint.strong("load")));
         }
     }
@@ -116,7 +126,7 @@ fn transformed(tables: &[TableTransformed], paint: Paint) -> String {
 }
 
 /// Why rows were refused, with the first of them.
-pub(super) fn refused(reason: &RejectReason) -> String {
+pub(in crate::cli) fn refused(reason: &RejectReason) -> String {
     format!(
         "{} rejected, {}: {}",
         count(reason.rows),
@@ -125,9 +135,10 @@ pub(super) fn refused(reason: &RejectReason) -> String {
     )
 }
 
-fn loaded(landing: &LandingLoaded, paint: Paint) -> String {
+/// What a load did to each table.
+pub(in crate::cli) fn table_rows(tables: &[TableLoaded], paint: Paint) -> String {
     let mut columns = Columns::new(&["table", ">inserted", ">updated", ">removed", ">unchanged"]);
-    for table in &landing.tables {
+    for table in tables {
         columns.row([
             table.table.clone(),
             count(table.inserted),
@@ -142,13 +153,17 @@ fn loaded(landing: &LandingLoaded, paint: Paint) -> String {
             columns.note(paint.faint(note));
         }
     }
+    columns.render(paint)
+}
+
+fn loaded(landing: &LandingLoaded, paint: Paint) -> String {
     format!(
         "{}  {}  landing {}  in {}\n{}",
         paint.strong("load"),
         landing.source,
         landing.landing,
         text::elapsed(landing.elapsed),
-        columns.render(paint)
+        table_rows(&landing.tables, paint)
     )
 }
 
@@ -175,7 +190,9 @@ fn totals(report: &RunReport, paint: Paint) -> String {
         parts.push(paint.doubtful(format!("rejected {}", counted(rejected, "row", "rows"))));
     }
     if let Some(load) = &report.load {
-        let tables = || load.landings.iter().flat_map(|l| &l.tables);
+        let landings = || load.landings.iter().flat_map(|l| &l.tables);
+        let rebuilds = || load.rebuilds.iter().flat_map(|l| &l.tables);
+        let tables = || landings().chain(rebuilds());
         let sum = |rows: fn(&TableLoaded) -> u64| tables().map(rows).sum();
         parts.push(format!(
             "inserted {}, updated {}, removed {}",

@@ -112,6 +112,7 @@ fn history(versions: &[&str]) -> Vec<Promotion> {
         why: "a test".into(),
         previous: None,
         shadow: None,
+        rebuild: false,
         after: None,
     };
     versions.iter().enumerate().map(promotion).collect()

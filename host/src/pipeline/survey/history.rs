@@ -35,21 +35,17 @@ pub(in crate::pipeline) async fn runs(
     let newest = log.newest().await?.map_or(0, |m| m.sequence);
     for sequence in 1..=newest {
         let manifest = log.read(sequence).await?;
-        let landing = manifest.landing;
         let run = summary(&mut runs, &manifest.run);
-        run.transforms.extend(
-            manifest
-                .tables
-                .into_iter()
-                .map(|(table, made)| TransformSummary {
-                    table,
-                    landing,
-                    rows_in: made.rows_in,
-                    rows_out: rows_of(&made.rows),
-                    rows_rejected: rows_of(&made.rejects),
-                    module: made.module,
-                }),
-        );
+        run.transforms
+            .extend(manifest.transforms().map(|transform| TransformSummary {
+                table: transform.table.to_owned(),
+                landing: transform.landing,
+                rows_in: transform.made.rows_in,
+                rows_out: rows_of(&transform.made.rows),
+                rows_rejected: rows_of(&transform.made.rejects),
+                reused: *transform.run != manifest.run,
+                module: transform.made.module.clone(),
+            }));
     }
     Ok(runs.into_values().rev().collect())
 }

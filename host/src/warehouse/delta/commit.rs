@@ -31,6 +31,9 @@ pub(super) struct Identity {
     pub(super) landing: u64,
     pub(super) transform_run: RunId,
     pub(super) module: Digest,
+    /// The number of the rebuild, where the commit is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rebuild: Option<u64>,
 }
 
 /// What a commit says of itself, so that whoever completes its load need not do it again.

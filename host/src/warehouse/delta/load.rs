@@ -26,14 +26,14 @@ use crate::contract::LoadMode;
 use crate::warehouse::{TableLoad, TableLoaded, WarehouseError};
 
 /// A Delta table of the warehouse while it is loaded.
-struct Loading {
-    folder: TableFolder,
+pub(super) struct Loading {
+    pub(super) folder: TableFolder,
     published: Option<DeltaTable>,
     newest: Option<DeltaTable>,
 }
 
 impl Loading {
-    async fn open(
+    pub(super) async fn open(
         delta: &Delta,
         name: &str,
         published: Option<u64>,
@@ -80,13 +80,19 @@ impl Loading {
         Ok(Some(schema))
     }
 
-    fn published_files(&self, layout: &Layout) -> Result<Arc<DataFiles>, WarehouseError> {
+    pub(super) fn published_files(
+        &self,
+        layout: &Layout,
+    ) -> Result<Arc<DataFiles>, WarehouseError> {
         let files = self.folder.files(self.published.as_ref(), &layout.schema)?;
         Ok(Arc::new(files))
     }
 
     /// The newest commit, where it was made for `identity` and was never published.
-    async fn committed(&self, identity: &Identity) -> Result<Option<Stamp>, WarehouseError> {
+    pub(super) async fn committed(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<Stamp>, WarehouseError> {
         let Some(newest) = &self.newest else {
             return Ok(None);
         };
@@ -105,7 +111,7 @@ impl Loading {
     }
 
     /// Commits, and then the compaction where it is due. Returns the version to publish.
-    async fn commit(
+    pub(super) async fn commit(
         &mut self,
         layout: &Layout,
         files: &DataFiles,
@@ -133,7 +139,7 @@ impl Loading {
     }
 
     /// Makes the newest version durable and returns it.
-    async fn settle(&self) -> Result<u64, WarehouseError> {
+    pub(super) async fn settle(&self) -> Result<u64, WarehouseError> {
         let Some(newest) = &self.newest else {
             return Ok(0);
         };
@@ -212,13 +218,14 @@ async fn apply(
     Ok((applied, stamp))
 }
 
-fn identity(load: &TableLoad, landing: &Landing, publication: u64) -> Identity {
+pub(super) fn identity(load: &TableLoad, landing: &Landing, publication: u64) -> Identity {
     Identity {
         publication,
         source: landing.source.clone(),
         landing: landing.number,
         transform_run: load.transform_run.clone(),
         module: load.module.digest,
+        rebuild: None,
     }
 }
 
@@ -248,7 +255,11 @@ fn stamped(applied: &Applied, identity: Identity, ended: Option<u64>, notes: Vec
 }
 
 /// What the publication says of the table when nothing changes but the ledger.
-fn next(published: Option<&Published>, load: &TableLoad, landing: &Landing) -> Published {
+pub(super) fn next(
+    published: Option<&Published>,
+    load: &TableLoad,
+    landing: &Landing,
+) -> Published {
     let mut through: BTreeMap<String, u64> = published
         .map(|published| published.through.clone())
         .unwrap_or_default();
@@ -264,6 +275,7 @@ fn next(published: Option<&Published>, load: &TableLoad, landing: &Landing) -> P
         module: load.module.clone(),
         transform_run: load.transform_run.clone(),
         through,
+        rebuilt: published.and_then(|published| published.rebuilt),
     }
 }
 

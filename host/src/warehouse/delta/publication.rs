@@ -65,6 +65,9 @@ pub(super) struct Published {
     pub(super) transform_run: RunId,
     /// The ledger: by source, the newest landing that is in the table.
     pub(super) through: BTreeMap<String, u64>,
+    /// The ledger: the number of the rebuild that is in the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rebuilt: Option<u64>,
 }
 
 impl Publication {
@@ -90,6 +93,11 @@ impl Publication {
                 .tables
                 .iter()
                 .map(|(name, table)| (name.clone(), table.through.clone()))
+                .collect(),
+            rebuilt: self
+                .tables
+                .iter()
+                .filter_map(|(name, table)| Some((name.clone(), table.rebuilt?)))
                 .collect(),
         }
     }

@@ -22,6 +22,7 @@ use tempfile::NamedTempFile;
 
 use super::Delta;
 use super::delta_table::{TableFolder, paths};
+use super::rebuild;
 use crate::warehouse::{Sweep, SweptFile, WarehouseError};
 
 /// A run looks for files at most this often.
@@ -76,6 +77,9 @@ pub(super) async fn sweep(
     broom
         .drafts(&ours.join("publications"))
         .map_err(unavailable)?;
+    for folder in rebuild::leftovers(&delta.folder).map_err(unavailable)? {
+        broom.tree(&folder).map_err(unavailable)?;
+    }
     if !broom.rehearsal {
         let kept = mark.persist(ours.join(MARK));
         kept.map_err(|error| unavailable(error.error))?;
@@ -155,6 +159,26 @@ impl Broom<'_> {
             if is_draft(&entry.file_name()) {
                 self.file(&entry.path())?;
             }
+        }
+        Ok(())
+    }
+
+    /// Removes what is in a folder, and then the folder where nothing is left in it.
+    fn tree(&mut self, folder: &Path) -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            match path.is_dir() {
+                true => self.tree(&path)?,
+                false => self.file(&path)?,
+            }
+        }
+        let is_old = written(&fs::metadata(folder)?)? < self.before;
+        if is_old && !self.rehearsal && fs::read_dir(folder)?.next().is_none() {
+            fs::remove_dir(folder)?;
         }
         Ok(())
     }

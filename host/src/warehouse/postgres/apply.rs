@@ -127,21 +127,8 @@ impl Apply<'_> {
         }
     }
 
-    /// The condition that nothing points at the row `t`, also where the server would delete or change what
-    /// does: the history of facts outlives a row of a dimension.
     fn unreferenced(&self) -> String {
-        let conditions = self.target.references.iter().map(|reference| {
-            let pairs = reference.columns.iter().zip(&reference.referenced);
-            let pairs = pairs.map(|(column, referenced)| {
-                format!("r.{} = t.{}", ident(column), ident(referenced))
-            });
-            format!(
-                " AND NOT EXISTS (SELECT FROM {} AS r WHERE {})",
-                qualified(&reference.schema, &reference.table),
-                join(pairs, " AND ")
-            )
-        });
-        conditions.collect()
+        unreferenced(self.target)
     }
 
     /// The condition that a table without a key does not hold the staged rows, each as often as it comes: all of
@@ -380,8 +367,24 @@ impl Apply<'_> {
     }
 }
 
+/// The condition that nothing points at the row `t`, also where the server would delete or change what does: the history
+/// of facts outlives a row of a dimension.
+pub(super) fn unreferenced(target: &Target) -> String {
+    let conditions = target.references.iter().map(|reference| {
+        let pairs = reference.columns.iter().zip(&reference.referenced);
+        let pairs = pairs
+            .map(|(column, referenced)| format!("r.{} = t.{}", ident(column), ident(referenced)));
+        format!(
+            " AND NOT EXISTS (SELECT FROM {} AS r WHERE {})",
+            qualified(&reference.schema, &reference.table),
+            join(pairs, " AND ")
+        )
+    });
+    conditions.collect()
+}
+
 /// The cast of a value that cannot be compared: the type json has no equality; its text has.
-fn without_equality(column: &LoadColumn) -> &'static str {
+pub(super) fn without_equality(column: &LoadColumn) -> &'static str {
     match column.sql_type == "json" {
         true => "::text",
         false => "",

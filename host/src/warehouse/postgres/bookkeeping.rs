@@ -4,6 +4,7 @@
 //! ledger         what has been loaded: one row per table, source and landing
 //! ended_version  versions of an append-versions table whose key is retracted
 //! relation       the tables and views that we made, so that provided ones are left as they are
+//! rebuilt        which rebuild a table is of; made by the first rebuild
 //! ```
 //!
 //! Ended versions are kept here and not in a column, so that a provided table needs none. Every row names
@@ -53,6 +54,22 @@ const TABLES: &str = "
         definition text,
         PRIMARY KEY (warehouse, name)
     );";
+
+/// Made when it is needed: a role that never rebuilds needs no more rights than it had.
+const REBUILT: &str = "
+    CREATE TABLE IF NOT EXISTS tidemill.rebuilt (
+        warehouse text NOT NULL,
+        table_name text NOT NULL,
+        number bigint NOT NULL,
+        load_run text NOT NULL,
+        rebuilt_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (warehouse, table_name)
+    );";
+
+/// The names under which a table's records stand while it is made anew: no table of the server can have one as long.
+pub(super) fn name_of_rebuild(table: &str) -> String {
+    format!("{table:<64} (made anew)")
+}
 
 /// One landing of one table, as the ledger keeps it.
 pub(super) struct Entry<'a> {
@@ -148,7 +165,61 @@ impl Bookkeeping<'_> {
                 .or_default()
                 .insert(row.try_get(1)?, landing.unsigned_abs());
         }
+        if self.has_rebuilt().await? {
+            self.add_rebuilt(&mut ledger).await?;
+        }
         Ok(ledger)
+    }
+
+    async fn has_rebuilt(&self) -> Result<bool> {
+        self.client
+            .query_one(
+                "SELECT pg_catalog.to_regclass('tidemill.rebuilt') IS NOT NULL",
+                &[],
+            )
+            .await?
+            .try_get(0)
+    }
+
+    /// The rebuilds of the tables that the ledger knows: one that was dropped is of none.
+    async fn add_rebuilt(&self, ledger: &mut Ledger) -> Result<()> {
+        let ask = "SELECT table_name, number FROM tidemill.rebuilt WHERE warehouse = $1";
+        for row in self.client.query(ask, &[&self.warehouse]).await? {
+            let (table, number): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+            if ledger.through.contains_key(&table) {
+                ledger.rebuilt.insert(table, number.unsigned_abs());
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that `table` is of the rebuild `number`.
+    pub(super) async fn record_rebuild(&self, table: &str, number: i64, run: &str) -> Result<()> {
+        if !self.has_rebuilt().await? {
+            self.client.batch_execute(REBUILT).await?;
+        }
+        self.client
+            .execute(
+                "INSERT INTO tidemill.rebuilt (warehouse, table_name, number, load_run)
+                 VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (warehouse, table_name)
+                 DO UPDATE SET number = excluded.number, load_run = excluded.load_run, rebuilt_at = now()",
+                &[&self.warehouse, &table, &number, &run],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// The versions that were ended while `table` was made anew are those of the table now.
+    pub(super) async fn adopt_ended_versions(&self, table: &str) -> Result<()> {
+        self.client
+            .execute(
+                "UPDATE tidemill.ended_version SET table_name = $2
+                  WHERE warehouse = $1 AND table_name = $3",
+                &[&self.warehouse, &table, &name_of_rebuild(table)],
+            )
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn record(&self, entry: &Entry<'_>, loaded: &TableLoaded) -> Result<()> {

@@ -210,3 +210,102 @@ pub(super) async fn readable(
         .await?;
     rows.iter().map(|row| row.try_get(0)).collect()
 }
+
+/// The columns of a table's primary key and its name, where it has one.
+pub(super) async fn primary_key(
+    client: &Client,
+    oid: u32,
+) -> Result<Option<(String, Vec<String>)>, tokio_postgres::Error> {
+    let row = client
+        .query_opt(
+            "SELECT c.conname::text,
+                    ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(num, i)
+                            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num
+                           ORDER BY k.i)
+               FROM pg_catalog.pg_constraint c
+              WHERE c.conrelid = $1 AND c.contype = 'p'",
+            &[&oid],
+        )
+        .await?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .transpose()
+}
+
+/// The indexes of a table beside that of its primary key: each as the statement that makes it, from `USING` on, and
+/// whether it is unique.
+pub(super) async fn indexes(
+    client: &Client,
+    oid: u32,
+) -> Result<Vec<(String, bool)>, tokio_postgres::Error> {
+    let rows = client
+        .query(
+            "SELECT substring(pg_catalog.pg_get_indexdef(i.indexrelid) FROM ' USING .*'), i.indisunique
+               FROM pg_catalog.pg_index i
+              WHERE i.indrelid = $1 AND NOT i.indisprimary
+              ORDER BY 1",
+            &[&oid],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// The expression by which the server numbers a column of a table.
+pub(super) async fn numbering(
+    client: &Client,
+    oid: u32,
+    column: &str,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    client
+        .query_one(
+            "SELECT coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid),
+                             format('pg_catalog.nextval(%L::regclass)',
+                                    pg_catalog.pg_get_serial_sequence(a.attrelid::regclass::text, a.attname::text)))
+               FROM pg_catalog.pg_attribute a
+               LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+              WHERE a.attrelid = $1 AND a.attname = $2",
+            &[&oid, &column],
+        )
+        .await?
+        .try_get(0)
+}
+
+/// The views of ours over a table, those that stand on others of them first, each with the rights that others have on it
+/// as the statements that grant them.
+pub(super) async fn our_views(
+    client: &Client,
+    schema: &str,
+    oid: u32,
+) -> Result<Vec<(String, Vec<String>)>, tokio_postgres::Error> {
+    let rows = client
+        .query(
+            "WITH RECURSIVE standing (oid, depth) AS (
+                 SELECT $2::oid, 0
+                 UNION
+                 SELECT r.ev_class, o.depth + 1
+                   FROM standing o
+                   JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass
+                                              AND d.refobjid = o.oid
+                                              AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+                   JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid AND r.ev_class <> o.oid)
+             SELECT c.relname::text,
+                    ARRAY(SELECT format('GRANT %s ON %I.%I TO %s%s', a.privilege_type, n.nspname, c.relname,
+                                        CASE WHEN a.grantee = 0 THEN 'PUBLIC'
+                                             ELSE quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+                                        CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+                            FROM pg_catalog.aclexplode(c.relacl) a WHERE a.grantee <> c.relowner)
+               FROM (SELECT oid, max(depth) AS depth FROM standing GROUP BY oid) o
+               JOIN pg_catalog.pg_class c ON c.oid = o.oid
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               JOIN tidemill.relation ours ON ours.warehouse = n.nspname AND ours.name = c.relname
+                                          AND ours.kind = 'view'
+              WHERE n.nspname = $1
+              ORDER BY o.depth DESC, 1",
+            &[&schema, &oid],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}

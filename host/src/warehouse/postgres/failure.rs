@@ -38,6 +38,10 @@ pub(super) fn statement(
         Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
             "the server or the user is set to read only, as a standby is: load into the primary"
         }
+        // A column that is to change, and a view of somebody's that shows it.
+        Some(&(SqlState::DEPENDENT_OBJECTS_STILL_EXIST | SqlState::FEATURE_NOT_SUPPORTED)) => {
+            "drop what stands on it, run again, and make it again after that"
+        }
         _ => "check the rights of the warehouse's user and the table's constraints",
     };
     WarehouseError::Refused {

@@ -139,7 +139,7 @@ impl Loading<'_> {
     }
 
     /// Opens the transaction and takes the right to load.
-    async fn begin(&self) -> Result<(), WarehouseError> {
+    pub(super) async fn begin(&self) -> Result<(), WarehouseError> {
         self.execute(&self.beginning(), "begin a transaction")
             .await?;
         let locked = self.books.try_lock().await;
@@ -286,7 +286,7 @@ impl Loading<'_> {
         Ok(())
     }
 
-    async fn make_schema(&self) -> Result<(), WarehouseError> {
+    pub(super) async fn make_schema(&self) -> Result<(), WarehouseError> {
         let schema = self.books.warehouse;
         let exists = catalog::schema_exists(self.server.client, schema)
             .await
@@ -361,7 +361,11 @@ impl Loading<'_> {
         Ok(())
     }
 
-    async fn execute(&self, sql: &str, action: impl Into<String>) -> Result<(), WarehouseError> {
+    pub(super) async fn execute(
+        &self,
+        sql: &str,
+        action: impl Into<String>,
+    ) -> Result<(), WarehouseError> {
         self.server
             .client
             .batch_execute(sql)
@@ -369,7 +373,11 @@ impl Loading<'_> {
             .map_err(|error| self.failed(action, error))
     }
 
-    fn failed(&self, action: impl Into<String>, error: tokio_postgres::Error) -> WarehouseError {
+    pub(super) fn failed(
+        &self,
+        action: impl Into<String>,
+        error: tokio_postgres::Error,
+    ) -> WarehouseError {
         failure::statement(self.server.name, action, error)
     }
 }

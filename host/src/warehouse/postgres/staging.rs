@@ -62,12 +62,48 @@ impl Stage {
             .collect();
         // Retractions hold the key columns alone, in key order.
         let keys: Vec<(usize, &LoadColumn)> = target.key_columns().enumerate().collect();
+        server.make(target, &stage.rows, &columns).await?;
         stage.row_count = server.copy(target, &stage.rows, &columns, rows).await?;
         // Rows without a key are all there are: nothing of theirs is retracted.
         if !keys.is_empty() {
+            server.make(target, &stage.keys, &keys).await?;
             stage.key_count = server.copy(target, &stage.keys, &keys, retractions).await?;
         }
         Ok(stage)
+    }
+
+    /// Holds other rows of the same table instead. A transaction that made tables for each of many landings would run
+    /// out of locks, which it keeps to its end.
+    pub(super) async fn refill(
+        &mut self,
+        server: Server<'_>,
+        target: &Target,
+        origin: &Origin,
+        rows: BatchStream,
+        retractions: BatchStream,
+    ) -> Result<(), WarehouseError> {
+        let columns: Vec<(usize, &LoadColumn)> = target
+            .columns
+            .iter()
+            .map(|column| (column.index, column))
+            .collect();
+        let keys: Vec<(usize, &LoadColumn)> = target.key_columns().enumerate().collect();
+        let beside = match keys.is_empty() {
+            true => String::new(),
+            false => format!(", {}", self.keys),
+        };
+        let empty = format!("TRUNCATE {}, {}{beside}", self.rows, self.origin);
+        let failed = |error| server.failed(target, error);
+        server.client.batch_execute(&empty).await.map_err(failed)?;
+        server
+            .tell_origin(&self.origin, origin)
+            .await
+            .map_err(failed)?;
+        self.row_count = server.copy(target, &self.rows, &columns, rows).await?;
+        if !keys.is_empty() {
+            self.key_count = server.copy(target, &self.keys, &keys, retractions).await?;
+        }
+        Ok(())
     }
 
     /// The origin alone: of a table that the load makes, whose rows have nothing to be compared with.
@@ -140,6 +176,10 @@ impl Server<'_> {
                  digest text, source text, landing bigint, logical_time timestamptz) ON COMMIT DROP"
         );
         self.client.batch_execute(&create).await?;
+        self.tell_origin(name, origin).await
+    }
+
+    async fn tell_origin(&self, name: &str, origin: &Origin) -> Result<(), tokio_postgres::Error> {
         let insert = format!("INSERT INTO {name} VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
         self.client
             .execute(
@@ -177,15 +217,13 @@ impl Server<'_> {
         (0..provenance.len()).map(|i| row.try_get(i)).collect()
     }
 
-    /// Makes the temporary table `name` and copies `batches` into it: the number of rows.
-    async fn copy(
+    /// Makes the temporary table `name`.
+    async fn make(
         &self,
         target: &Target,
         name: &str,
         columns: &[(usize, &LoadColumn)],
-        batches: BatchStream,
-    ) -> Result<u64, WarehouseError> {
-        let failed = |error| self.failed(target, error);
+    ) -> Result<(), WarehouseError> {
         let declared = columns
             .iter()
             .enumerate()
@@ -194,7 +232,19 @@ impl Server<'_> {
             "CREATE TEMPORARY TABLE {name} (ordinal bigint GENERATED ALWAYS AS IDENTITY, {}) ON COMMIT DROP",
             join(declared, ", ")
         );
-        self.client.batch_execute(&create).await.map_err(failed)?;
+        let made = self.client.batch_execute(&create).await;
+        made.map_err(|error| self.failed(target, error))
+    }
+
+    /// Copies `batches` into the temporary table `name`: the number of rows.
+    async fn copy(
+        &self,
+        target: &Target,
+        name: &str,
+        columns: &[(usize, &LoadColumn)],
+        batches: BatchStream,
+    ) -> Result<u64, WarehouseError> {
+        let failed = |error| self.failed(target, error);
         let names = (0..columns.len()).map(|i| format!("c{i}"));
         let copy = format!(
             "COPY {name} ({}) FROM STDIN (FORMAT binary)",

@@ -127,22 +127,76 @@ impl Target {
         let Some(relation) = relation else {
             return draft.absent();
         };
+        let found = Self::find(books, &draft, &relation, failed).await?;
+        draft.existing(found)
+    }
+
+    /// Looks the table of `draft` up and decides what it is to be: one of ours what the rows say, one that was provided
+    /// what it is.
+    pub(super) async fn anew(
+        books: Bookkeeping<'_>,
+        server: &str,
+        draft: Draft,
+    ) -> Result<(Self, Option<u32>), WarehouseError> {
+        let action = format!("describe the table {}", draft.table);
+        let failed = |error| super::failure::statement(server, action.clone(), error);
+        let relation = catalog::relation(books.client, books.warehouse, &draft.table)
+            .await
+            .map_err(failed)?;
+        let Some(relation) = relation else {
+            return Ok((draft.absent()?, None));
+        };
+        let found = Self::find(books, &draft, &relation, failed).await?;
+        let target = match found.ours {
+            true => Self {
+                standing: Standing::Ours,
+                references: found.references,
+                ..draft.absent()?
+            },
+            false => draft.existing(found)?,
+        };
+        Ok((target, Some(relation.oid)))
+    }
+
+    /// The table in which the rows of this one are gathered: a temporary one of the same columns, which no other table
+    /// points at.
+    pub(super) fn beside(&self, number: usize) -> Self {
+        let mut columns = self.columns.clone();
+        columns.iter_mut().for_each(|column| column.missing = false);
+        Self {
+            schema: "pg_temp".into(),
+            table: format!("tidemill_rebuilt_{number}"),
+            standing: Standing::Ours,
+            columns,
+            relaxed: Vec::new(),
+            overrides_identity: false,
+            references: Vec::new(),
+            notes: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    async fn find(
+        books: Bookkeeping<'_>,
+        draft: &Draft,
+        relation: &catalog::Relation,
+        failed: impl Fn(tokio_postgres::Error) -> WarehouseError,
+    ) -> Result<Found, WarehouseError> {
         if !relation.is_table() {
             return Err(draft.problem("is not a table, so that nothing can be loaded into it"));
         }
-        let found = Found {
-            ours: books.is_ours(&draft.table).await.map_err(failed)?,
+        Ok(Found {
+            ours: books.is_ours(&draft.table).await.map_err(&failed)?,
             columns: catalog::columns(books.client, relation.oid)
                 .await
-                .map_err(failed)?,
+                .map_err(&failed)?,
             single_key: catalog::single_primary_key(books.client, relation.oid)
                 .await
-                .map_err(failed)?,
+                .map_err(&failed)?,
             references: catalog::references(books.client, relation.oid)
                 .await
-                .map_err(failed)?,
-        };
-        draft.existing(found)
+                .map_err(&failed)?,
+        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! `mirror`: the rows of one table as they are, so that a test can push any schema through the straight line.
 //!
 //! The parameters are the schema of the table as an Arrow IPC stream without batches. Its metadata say the rest:
-//! `name` is what this mirror is called, `input` and `output` are the tables, `key` the key's columns, one on each line. A table with a key is mirrored
-//! change by change, one without is made anew from everything.
+//! `name` is what this mirror is called, `input` and `output` are the tables, `key` the key's columns, one on each line, and
+//! `mode`, where it is there, how it is loaded. A table with a key is mirrored change by change, one without is made anew
+//! from everything.
 
 use std::collections::HashMap;
 
@@ -31,6 +32,11 @@ pub fn mirror(parameters: &[u8]) -> Result<Mirror, Failure> {
     let (mut input, mode) = match key.is_empty() {
         true => (Input::current(said_of(said, "input")?), LoadMode::Overwrite),
         false => (Input::changes(said_of(said, "input")?), LoadMode::Upsert),
+    };
+    let mode = match said.get("mode").map(String::as_str) {
+        Some("append-versions") => LoadMode::AppendVersions,
+        Some("scd2") => LoadMode::Scd2,
+        _ => mode,
     };
     let mut output = Output::new(said_of(said, "output")?, mode);
     for field in schema.fields() {

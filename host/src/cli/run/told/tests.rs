@@ -85,6 +85,7 @@ fn extract_report() -> ExtractReport {
 
 fn transform_report() -> TransformReport {
     TransformReport {
+        rebuilt: Vec::new(),
         tables: vec![TableTransformed {
             table: "fact_sales_order".into(),
             landing: 42,
@@ -124,6 +125,7 @@ fn load_report() -> LoadReport {
         ..TableLoaded::default()
     };
     LoadReport {
+        rebuilds: Vec::new(),
         landings: vec![LandingLoaded {
             source: "totesys".into(),
             landing: 42,

@@ -1,16 +1,26 @@
 //! Versions of a module that differ in one thing.
 
+use super::guests;
 use anyhow::{Context, Result, ensure};
-use tidemill_tests::guests;
 
 /// The component of a module with texts in it replaced by others as long, wherever they stand.
 ///
 /// So there are versions of it that differ in one thing, without a compiler. The contract's own version, which
 /// follows an `@`, is left alone.
-pub(super) fn component(name: &str, replaced: &[(&str, &str)]) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// When there is no such module, or a text does not stand in it.
+pub fn component(name: &str, replaced: &[(&str, &str)]) -> Result<Vec<u8>> {
     let guests = guests::all("totesys")?;
     let guest = guests.into_iter().find(|guest| guest.name == name);
-    let mut bytes = guest.context("there is such a module")?.component;
+    edited(guest.context("there is such a module")?.component, replaced)
+}
+
+/// The same of any component.
+///
+/// # Errors
+/// When a text does not stand in it.
+pub fn edited(mut bytes: Vec<u8>, replaced: &[(&str, &str)]) -> Result<Vec<u8>> {
     for (from, to) in replaced {
         ensure!(from.len() == to.len(), "{from} and {to} are not as long");
         let (next, found) = with(&bytes, from, to);

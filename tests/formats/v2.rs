@@ -1,0 +1,86 @@
+//! What versions that know rebuilds added to the project of version 1. Nothing here changes but the addition of what was
+//! forgotten.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tidemill::digest::Digest;
+use tidemill::manifest::{ManifestLog, PROCESSED_FORMAT, ProcessedManifest};
+use tidemill::registry::Registry;
+use tidemill::zone::local::LocalZone;
+use tidemill_tests::project::Project;
+
+use crate::fixture;
+
+const VERSION: &str = "v2";
+/// The digest of the list of digests: who changes the fixture has to change this, and must not.
+const SUMS: &str = "19e6cc9ce79e13b5ecbd4ab8c1a1f3a1eb436dcf5d633706bce0e777fca0751d";
+
+fn zone(project: &Project, folder: &str) -> Arc<LocalZone> {
+    Arc::new(LocalZone::new(project.path().join("lake").join(folder)))
+}
+
+#[test]
+fn nobody_has_changed_the_fixture() -> Result<()> {
+    let folder = fixture::folder(VERSION);
+    let list = std::fs::read_to_string(folder.join(fixture::SUMS))?;
+    assert_eq!(Digest::of(&list).to_string(), SUMS, "the list of digests");
+    assert_eq!(fixture::sums(&folder)?, list, "the files");
+    Ok(())
+}
+
+#[tokio::test]
+async fn rebuilds_are_read_and_would_be_written_again_as_they_are() -> Result<()> {
+    let project = fixture::project(VERSION)?;
+    let log = ManifestLog::<ProcessedManifest>::new(zone(&project, "processed"), "");
+    for (number, tables) in [
+        (4, &["dim_staff", "fact_payment"][..]),
+        (5, &["fact_payment"]),
+    ] {
+        let manifest = log.read(number).await?;
+        let file = format!("lake/processed/_manifests/{number:010}.json");
+        let there: Value = serde_json::from_slice(&std::fs::read(project.path().join(&file))?)?;
+        assert_eq!(serde_json::to_value(&manifest)?, there, "{file}");
+        assert_eq!(manifest.format, PROCESSED_FORMAT);
+        assert!(
+            manifest.tables.is_empty(),
+            "nothing is of one landing alone"
+        );
+        assert!(manifest.rebuilds.keys().eq(tables));
+    }
+    let (first, second) = (log.read(4).await?, log.read(5).await?);
+    let (made, used) = (
+        &first.rebuilds["fact_payment"],
+        &second.rebuilds["fact_payment"],
+    );
+    assert_eq!(made.through, 3);
+    assert_eq!(
+        made.landings.iter().map(|l| l.landing).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(made, used, "what was computed is named again, with its run");
+    assert!(used.landings.iter().all(|landing| landing.run == first.run));
+    let last = second.rebuilt.get("fact_payment").context("rebuilt")?;
+    assert_eq!((last.manifest, last.promotion), (Some(5), Some(2)));
+    // Of a table that every landing makes whole there is the newest.
+    let staff = &first.rebuilds["dim_staff"];
+    assert_eq!(
+        staff.landings.iter().map(|l| l.landing).collect::<Vec<_>>(),
+        [2]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_promotion_that_wishes_for_a_rebuild_is_read() -> Result<()> {
+    let project = fixture::project(VERSION)?;
+    let history = Registry::new(zone(&project, "modules")).history().await?;
+    let wishes: Vec<bool> = history.iter().map(|promotion| promotion.rebuild).collect();
+    assert_eq!(wishes, [false, false, true]);
+    assert_eq!(
+        history.last().map(|last| (last.format, last.who.as_str())),
+        Some((3, "ada"))
+    );
+    Ok(())
+}
