@@ -4,6 +4,9 @@
 //! ```text
 //! days ──▶ promote --rebuild, the source away ──▶ = a fresh project over the same landings ──▶ days ──▶ rollback --rebuild
 //! ```
+//!
+//! Several threads, because a query of the test's own ends on another one while the test waits for a program: PostgreSQL
+//! would keep its locks until then, and a table whose columns change waits for them.
 
 #[cfg(target_os = "linux")]
 mod kills;
@@ -172,13 +175,13 @@ fn counts(reports: &[Value]) -> Result<Vec<(u64, u64)>> {
     reports.iter().map(count).collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_is_what_its_new_version_would_have_made_and_back_with_an_embedded_warehouse()
 -> Result<()> {
     there_and_back(At::Folder).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_is_what_its_new_version_would_have_made_and_back_on_postgres() -> Result<()> {
     there_and_back(At::Postgres).await
 }
@@ -215,7 +218,11 @@ async fn there_and_back(place: At) -> Result<()> {
     ensure!(load["rebuilds"] == Value::Array(Vec::new()), "{load:#}");
 
     // What was landed since is all there is to compute.
-    assert_eq!(counts(&edited.roll_back()?)?, [(0, 1), (2, 2)]);
+    let [currency, payment] = counts(&edited.roll_back()?)?[..] else {
+        anyhow::bail!("two tables");
+    };
+    assert_eq!(currency.0 + currency.1, 1);
+    assert_eq!(payment, (2, 2));
     edited.is_as_if_always(false).await?;
     edited.world.check().await?;
     edited.world.live().await?;

@@ -9,7 +9,7 @@ use super::{At, Edited, SECOND};
 /// The fact, of whose two landings both are made.
 const MODULE: &str = "fact-payment";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_may_be_killed_at_every_commit_into_a_folder() -> Result<()> {
     let points = [
         Point::Promotion,
@@ -21,7 +21,7 @@ async fn a_rebuild_may_be_killed_at_every_commit_into_a_folder() -> Result<()> {
     kill_at_all(At::Folder, &points).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_may_be_killed_at_every_commit_into_postgres() -> Result<()> {
     let points = [
         Point::Promotion,

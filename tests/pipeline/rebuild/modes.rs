@@ -15,7 +15,7 @@ use tidemill_tests::project::{Project, Said};
 use tidemill_tests::versions::edited;
 
 use super::table::{Dump, dump};
-use super::{At, copy, report_of};
+use super::{copy, report_of};
 
 /// The modes, each with a table and a module of its own.
 const MODES: [&str; 4] = ["upsert", "overwrite", "append-versions", "scd2"];
@@ -176,13 +176,13 @@ fn begin(url: String) -> Result<(Shop, Connection)> {
     Ok((shop, source))
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_come_go_and_change_in_every_mode_with_an_embedded_warehouse() -> Result<()> {
     let (shop, source) = begin("delta://./warehouse".into())?;
     there_and_back(&shop, &source).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_come_go_and_change_in_every_mode_on_postgres() -> Result<()> {
     let server = Server::shared();
     let (shop, source) = begin(server.fresh_database().await)?;

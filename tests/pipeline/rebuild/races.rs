@@ -10,12 +10,12 @@ use crate::modules::{TRAPPING, push_trapping};
 
 const FACT: &str = "fact_payment";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn rebuilds_and_runs_at_once_end_exact_with_an_embedded_warehouse() -> Result<()> {
     at_once(At::Folder).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn rebuilds_and_runs_at_once_end_exact_on_postgres() -> Result<()> {
     at_once(At::Postgres).await
 }
@@ -50,7 +50,7 @@ async fn at_once(place: At) -> Result<()> {
 }
 
 /// Where the history cannot be made by a version the table stays, stops, and goes on after a rollback.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_traps_in_history_leaves_the_table_as_it_was() -> Result<()> {
     let mut edited = Edited::begin(At::Folder).await?;
     push_trapping(&edited.world).await?;

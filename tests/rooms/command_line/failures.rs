@@ -86,6 +86,11 @@ const USES: &[Use] = &[
     },
     Use {
         file: Some(SHOP),
+        before: nothing,
+        arguments: &["rebuild", "dim_nothing"],
+    },
+    Use {
+        file: Some(SHOP),
         before: a_landing,
         arguments: &["replay", "20260101T000000000Z-00000000"],
     },
