@@ -67,7 +67,40 @@ async fn a_provided_warehouse_is_loaded_by_the_names_of_its_columns() -> Result<
         )
         .await?;
     ensure!(made.is_empty(), "{made:?} are in another schema");
-    delete_what_facts_refer_to(&mut world).await
+    delete_what_facts_refer_to(&mut world).await?;
+    rebuild(&mut world).await
+}
+
+/// Every table made anew: provided ones keep their columns and what others put there, and rows that facts refer to stay.
+async fn rebuild(world: &mut World) -> Result<()> {
+    let before = columns(world).await?;
+    let kept = "SELECT count(*) FROM dim_transaction WHERE transaction_id = 1";
+    let star = oracle::expected(&world.source).await?;
+    let names = star.tables.keys().map(String::as_str);
+    let arguments: Vec<&str> = ["rebuild"].into_iter().chain(names).collect();
+    let said = world.call(&arguments)?;
+    ensure!(matches!(said.code, Some(0 | 3)), "{said:#?}");
+    ensure!(
+        said.stdout.contains("kept"),
+        "what was kept is told: {said:#?}"
+    );
+    ensure!(
+        columns(world).await? == before,
+        "provided tables stay as they are"
+    );
+    ensure!(world.value(kept).await? == "1", "the history refers to it");
+    let expected = oracle::expected(&world.source).await?.facts();
+    let found = Star::of_warehouse(world.warehouse.as_ref(), &expected).await?;
+    let differences = expected.differences(&found);
+    ensure!(differences.is_none(), "{}", differences.unwrap_or_default());
+    world.live().await?;
+    world.done(&["run"])?;
+    let expected = oracle::expected(&world.source).await?.facts();
+    let found = Star::of_warehouse(world.warehouse.as_ref(), &expected).await?;
+    let differences = expected.differences(&found);
+    ensure!(differences.is_none(), "{}", differences.unwrap_or_default());
+    world.verify()?;
+    Ok(())
 }
 
 /// A transaction is gone with its payment, and the payment's history still refers to it.

@@ -40,8 +40,13 @@ impl Dump {
         };
         let (found, expected) = (plain(&self.rows, origin), plain(&other.rows, origin));
         differences(&found, &expected).context("the table")?;
-        let current = |dump: &Self| dump.current.clone().unwrap_or_default();
-        differences(&current(self), &current(other)).context("its current rows")
+        // PostgreSQL has no view over the open versions of an `scd2` table.
+        match (&self.current, &other.current) {
+            (Some(found), Some(expected)) => {
+                differences(found, expected).context("its current rows")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn is_history(&self) -> bool {
