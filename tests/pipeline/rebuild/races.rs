@@ -63,6 +63,9 @@ async fn a_version_that_traps_in_history_leaves_the_table_as_it_was() -> Result<
     ensure!(said.code == Some(1), "{said:#?}");
     ensure!(said.stdout.contains(TRAPPING), "{said:#?}");
     ensure!(edited.dump().await? == before, "the old table is served");
+    let planned = edited.world.call(&["plan"])?;
+    let wish = "made anew from every landing";
+    ensure!(planned.stdout.contains(wish), "{planned:#?}");
     // The wish stands: the table stops and the others go on.
     edited.world.live().await?;
     let said = edited.world.call(&["run"])?;
