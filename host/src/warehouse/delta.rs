@@ -69,6 +69,8 @@ use crate::run::RunId;
 pub struct Delta {
     folder: PathBuf,
     target: String,
+    /// Whether what is committed must survive a power cut.
+    lasting: bool,
 }
 
 /// A [`Load`] without its tables.
@@ -101,7 +103,11 @@ impl Delta {
                 reason: "a percent sign cannot be in the path".into(),
             });
         }
-        Ok(Self { folder, target })
+        Ok(Self {
+            folder,
+            target,
+            lasting: true,
+        })
     }
 
     /// The warehouse of `delta://<folder>`; a relative folder is below `base`.

@@ -5,7 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{At, Edited, everything_is_made_again};
+use super::table::rows;
+use super::{At, Edited, SECOND, everything_is_made_again};
 use crate::modules::{TRAPPING, push_trapping};
 
 const FACT: &str = "fact_payment";
@@ -46,6 +47,50 @@ async fn at_once(place: At) -> Result<()> {
     edited.world.check().await?;
     edited.is_as_if_always(false).await?;
     edited.world.verify()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_sees_the_old_table_or_the_new_one_with_an_embedded_warehouse() -> Result<()>
+{
+    read_meanwhile(At::Folder).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_sees_the_old_table_or_the_new_one_on_postgres() -> Result<()> {
+    read_meanwhile(At::Postgres).await
+}
+
+/// Reads a table all the time while it is made anew, with other columns.
+async fn read_meanwhile(place: At) -> Result<()> {
+    let edited = Edited::begin(place).await?;
+    let reader = edited.world.warehouse.as_ref();
+    let before = rows(reader, FACT).await?;
+    let module = format!("fact-payment@{SECOND}");
+    let promote = ["module", "promote", &module, "--why", "a test", "--rebuild"];
+    let mut command = super::without_source(&edited.world, &promote)?;
+    let promoting = tokio::task::spawn_blocking(move || command.output());
+    let mut seen = Vec::new();
+    while !promoting.is_finished() {
+        let found = rows(reader, FACT).await?;
+        if seen.last() != Some(&found) {
+            seen.push(found);
+        }
+    }
+    let output = promoting.await??;
+    ensure!(output.status.success(), "{output:#?}");
+    let after = rows(reader, FACT).await?;
+    ensure!(after != before, "nothing was planted");
+    ensure!(
+        seen.first() == Some(&before),
+        "the first of all is the old one"
+    );
+    let is_whole = seen.iter().all(|found| *found == before || *found == after);
+    ensure!(
+        is_whole && seen.len() <= 2,
+        "a mixture was seen: {}",
+        seen.len()
+    );
     Ok(())
 }
 

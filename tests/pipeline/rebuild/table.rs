@@ -101,7 +101,11 @@ pub(super) async fn dump(warehouse: &dyn Warehouse, table: &str) -> Result<Dump>
     })
 }
 
-async fn rows(warehouse: &dyn Warehouse, table: &str) -> Result<Vec<BTreeMap<String, String>>> {
+/// Rows of a table as values by column, sorted.
+pub(super) async fn rows(
+    warehouse: &dyn Warehouse,
+    table: &str,
+) -> Result<Vec<BTreeMap<String, String>>> {
     let (schema, batches) = warehouse.query(&format!("SELECT * FROM {table}")).await?;
     let mut rows = Vec::new();
     let batches: Vec<_> = batches.try_collect().await?;

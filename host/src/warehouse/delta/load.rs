@@ -30,6 +30,8 @@ pub(super) struct Loading {
     pub(super) folder: TableFolder,
     published: Option<DeltaTable>,
     newest: Option<DeltaTable>,
+    /// Whether versions must survive a power cut.
+    lasting: bool,
 }
 
 impl Loading {
@@ -48,6 +50,7 @@ impl Loading {
             folder,
             published,
             newest,
+            lasting: delta.lasting,
         })
     }
 
@@ -143,7 +146,9 @@ impl Loading {
         let Some(newest) = &self.newest else {
             return Ok(0);
         };
-        self.folder.settle(self.published.as_ref(), newest).await?;
+        if self.lasting {
+            self.folder.settle(self.published.as_ref(), newest).await?;
+        }
         Ok(version(newest))
     }
 }

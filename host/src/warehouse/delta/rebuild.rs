@@ -164,6 +164,8 @@ async fn make(
     let beside = Delta {
         folder: folder.path().to_owned(),
         target: delta.target.clone(),
+        // What is to last is made so when it has its place: waiting for the disk takes most of the time of a landing.
+        lasting: false,
     };
     let mut published: Option<Published> = None;
     for (rows, turn) in landings.into_iter().zip(1..) {
