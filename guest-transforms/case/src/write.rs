@@ -81,7 +81,7 @@ fn rejects(rejects: &[RejectedRow]) -> String {
 
 /// The members of a table at a depth, its rows one below the other under the names of their columns.
 fn table(batch: &RecordBatch, depth: usize) -> Vec<String> {
-    let names: Vec<String> = names(batch).iter().map(|name| plain(name)).collect();
+    let names: Vec<String> = names(batch).iter().map(plain).collect();
     let rows = cells(batch);
     let mut widths: Vec<usize> = Vec::new();
     for (at, name) in names.iter().enumerate() {

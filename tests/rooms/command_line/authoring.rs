@@ -27,7 +27,10 @@ fn project() -> Result<Project> {
     std::fs::create_dir_all(project.path().join(".cargo"))?;
     std::fs::write(
         project.path().join(".cargo/config.toml"),
-        format!("[build]\ntarget-dir = {target:?}\n[net]\noffline = true\n"),
+        format!(
+            "[build]\ntarget-dir = {target:?}\n[net]\noffline = true\n\
+             [profile.dev]\ndebug = false\nopt-level = 0\n"
+        ),
     )?;
     Ok(project)
 }
@@ -151,6 +154,31 @@ fn a_new_module_compiles_passes_its_first_case_and_is_told_what_it_makes_wrong()
         "{added}"
     );
 
+    // What is marked sensitive is not in it.
+    let marked = "source.shop.table.staff.sensitive=[\"name\"]";
+    let cut = [
+        "--from-run",
+        "last",
+        "--rows",
+        "3",
+        "--no-native",
+        "--set",
+        marked,
+        "--output",
+        "json",
+    ];
+    let cut = held(&test(&project, &cut)?)?;
+    let hidden = std::fs::read_to_string(cut["added"].as_str().context("a case")?)?;
+    ensure!(
+        !hidden.contains("Zoë") && !hidden.contains("O'Keefe"),
+        "{hidden}"
+    );
+    ensure!(
+        hidden.contains("\"sensitive-2\"")
+            && hidden.contains("because it is sensitive: staff.name"),
+        "{hidden}"
+    );
+
     // A case from elsewhere gives the same anywhere, and is added once.
     let elsewhere = project.path().join("found.json");
     let text = added.replace("\"O'Keefe\"", "\"someone\"");
@@ -164,9 +192,9 @@ fn a_new_module_compiles_passes_its_first_case_and_is_told_what_it_makes_wrong()
         "{twice:?}"
     );
 
-    // Everything once more, natively too, where a wrong case of its own is told by the sandbox's words alone.
+    // Everything once more, natively too.
     let all = held(&test(&project, &["--output", "json"])?)?;
-    assert_eq!(all["cases"].as_array().map(Vec::len), Some(3), "{all}");
+    assert_eq!(all["cases"].as_array().map(Vec::len), Some(4), "{all}");
     edit(
         &folder.join("cases/found.json"),
         "\"columns\"",

@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn an_sdk_is_a_folder_or_a_repository() {
-        let parse = |written| Sdk::parse(written, Path::new("/work")).dependency();
-        assert_eq!(parse("./sdk"), "path = \"/work/sdk\"");
+        let parse = |written| Sdk::parse(written, Path::new("/project")).dependency();
+        assert_eq!(parse("./sdk"), "path = \"/project/sdk\"");
         assert_eq!(parse("/a b/sdk"), "path = \"/a b/sdk\"");
         assert_eq!(
             parse("https://example.org/t.git"),

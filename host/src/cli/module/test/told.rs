@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Tested;
-use crate::authoring::{Broken, Examined, Properties};
+use crate::authoring::{Broken, Examined, Native, Properties};
 use crate::cli::text::{Columns, Paint, count, counted};
 
 /// So many lines show what is wrong with a case; more would bury it.
@@ -24,19 +24,7 @@ pub(super) fn told(tested: &Tested, folder: &Path, paint: Paint) -> String {
         faults(&mut text, case, folder, paint);
     }
     if let Some(native) = &tested.native {
-        if !native.passed {
-            let _ = writeln!(
-                text,
-                "\n{}\n{}",
-                paint.doubtful("the crate's own tests fail:"),
-                native.said
-            );
-        }
-        if tested.cases.iter().all(|case| case.native.is_none()) {
-            let missing =
-                "the crate's own tests run no case: call tidemill_sdk::testing::check_cases in one";
-            let _ = writeln!(text, "\n{}", paint.doubtful(missing));
-        }
+        self::native(&mut text, native, &tested.cases, paint);
     }
     if let Some(properties) = &tested.properties {
         self::properties(&mut text, properties, paint);
@@ -45,6 +33,28 @@ pub(super) fn told(tested: &Tested, folder: &Path, paint: Paint) -> String {
         let _ = writeln!(text, "\nadded {}", shown(added, folder));
     }
     text
+}
+
+/// What is wrong with the crate's own tests.
+fn native(text: &mut String, native: &Native, cases: &[Examined], paint: Paint) {
+    let _ = match (native.passed, native.said.as_str()) {
+        (true, _) if cases.iter().all(|case| case.native.is_none()) => {
+            let missing =
+                "the crate's own tests run no case: call tidemill_sdk::testing::check_cases in one";
+            writeln!(text, "\n{}", paint.doubtful(missing))
+        }
+        (true, _) => Ok(()),
+        (false, "") => writeln!(
+            text,
+            "\n{}",
+            paint.doubtful("the crate's own tests do not compile; cargo has said why")
+        ),
+        (false, said) => writeln!(
+            text,
+            "\n{}\n{said}",
+            paint.doubtful("the crate's own tests fail:")
+        ),
+    };
 }
 
 fn shown(file: &Path, folder: &Path) -> String {
@@ -148,5 +158,89 @@ fn broken(text: &mut String, broken: &Broken, paint: Paint) {
     );
     for line in broken.smallest.iter().take(SHOWN_LINES) {
         let _ = writeln!(text, "    {line}");
+    }
+    let _ = writeln!(text, "  (with --output json it is a case, to keep)");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::contract::ModuleRef;
+    use crate::digest::Digest;
+
+    fn case(name: &str) -> Examined {
+        Examined {
+            file: PathBuf::from(format!("/crates/dim-staff/cases/{name}.json")),
+            title: "Staff with their departments".into(),
+            rows_in: 10,
+            holds: true,
+            difference: Vec::new(),
+            native: Some(Vec::new()),
+            fuel: Some(41_230),
+            fuel_before: Some(41_230),
+            fuel_fault: None,
+            updated: false,
+        }
+    }
+
+    fn tested() -> Tested {
+        let wrong = Examined {
+            holds: false,
+            difference: vec![
+                "output, row 2 (staff_id 2), location: expected \"Leeds\", came \"Leds\"".into(),
+            ],
+            native: Some(vec![
+                "output, row 1 (staff_id 1), pay: expected 1, came 2".into(),
+            ]),
+            fuel_fault: Some(
+                "fuel: 9, which is 1 per row, 12.5 % more than the 8 that the case has".into(),
+            ),
+            ..case("wrong")
+        };
+        let empty = Examined {
+            rows_in: 0,
+            native: None,
+            ..case("empty")
+        };
+        let broken = Broken {
+            property: "the size of chunks makes a difference".into(),
+            found: vec!["output, row 1 (id 0), number: expected 2, came 1".into()],
+            smallest: vec![
+                "note: note_id 0, body null".into(),
+                "note: note_id 1, body null".into(),
+            ],
+            case: "{}".into(),
+            first_found_on: "generated rows, seed 1".into(),
+        };
+        Tested {
+            module: ModuleRef {
+                name: "dim-staff".into(),
+                version: "1.0.0".into(),
+                digest: Digest::of("dim-staff"),
+            },
+            cases: vec![case("rows"), empty, wrong],
+            native: None,
+            properties: Some(Properties {
+                cases: 3,
+                generated: 10,
+                gave_up: 2,
+                seed: 1,
+                broken: vec![broken],
+            }),
+            added: Some("/crates/dim-staff/cases/found.json".into()),
+            holds: false,
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_by_row_and_column_and_with_the_smallest_rows() {
+        insta::assert_snapshot!(told(&tested(), Path::new("/crates"), Paint::new(false)));
+    }
+
+    #[test]
+    fn a_test_as_json_keeps_its_schema() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&tested()).expect("JSON"));
     }
 }
