@@ -152,7 +152,7 @@ impl Scaffold {
         let files = [
             ("Cargo.toml", manifest::manifest(self, &member)),
             ("src/lib.rs", code::code(self, &plan)),
-            ("cases/rows.json", case::first(self, &plan)),
+            ("cases/rows.json", case::first(&plan)),
             ("README.md", self.readme()),
             (".gitignore", "/target\n".to_owned()),
         ];

@@ -89,11 +89,12 @@ impl Held {
         };
         self.bytes += bytes;
         if declared.is_some_and(|input| input.role == Role::Lookup) {
-            if self.bytes > HELD_BYTES {
+            self.lookups.push(given);
+            self.without_lookups |= self.bytes > HELD_BYTES;
+            if self.without_lookups {
+                // A part of a lookup is another lookup.
                 self.lookups.clear();
-                (self.without_lookups, self.bytes) = (true, 0);
-            } else {
-                self.lookups.push(given);
+                self.bytes = 0;
             }
             return;
         }
@@ -151,7 +152,10 @@ impl Keep {
         let Some(found) = found else {
             let mut case = attempts.swap_remove(0);
             let reason = match (is_time, held.without_lookups) {
-                (true, _) => "it was not tried again, because it takes so long".to_owned(),
+                (true, _) => {
+                    "unknown: what runs into the clock takes as long again, so it was not tried"
+                        .to_owned()
+                }
                 (_, true) => "a lookup, which was too large; the failure may need it".to_owned(),
                 _ => format!(
                     "{} rows that came before; the failure may need them, or what was replaced",

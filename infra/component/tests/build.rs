@@ -49,7 +49,8 @@ fn write(folder: &Path, code: &str) -> Result<()> {
     let manifest = format!(
         "[package]\nname = \"{NAME}\"\nversion = \"1.2.3\"\nedition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n\n\
-         [dependencies]\ntidemill-sdk = {{ path = {sdk:?} }}\n\n[workspace]\n"
+         [dependencies]\ntidemill-sdk = {{ path = {sdk:?} }}\n\n\
+         [dev-dependencies]\ntidemill-sdk = {{ path = {sdk:?}, features = [\"testing\"] }}\n\n[workspace]\n"
     );
     let settings = format!(
         "[build]\ntarget-dir = {:?}\n\n[net]\noffline = true\n",

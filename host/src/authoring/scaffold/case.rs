@@ -6,12 +6,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use tidemill_case::{Case, CaseInput, Context, InputShape, Made, Outcome, Shape, value};
 
-use super::Scaffold;
 use super::code::{self, Manner};
 use crate::table::Column;
 
 /// The text of the case.
-pub(super) fn first(scaffold: &Scaffold, made: &code::Made<'_>) -> String {
+pub(super) fn first(made: &code::Made<'_>) -> String {
     let column = |column: &code::MadeColumn<'_>| {
         Field::new(
             &column.name,
@@ -51,7 +50,6 @@ pub(super) fn first(scaffold: &Scaffold, made: &code::Made<'_>) -> String {
         retractions: rows(&shape.output_key, deletes.then_some(OTHER)),
         rejects: Vec::new(),
     });
-    debug_assert!(!scaffold.tables.is_empty());
     case.to_json()
 }
 
