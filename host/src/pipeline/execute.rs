@@ -202,7 +202,7 @@ impl Execution {
             let keeps = keep.is_some().then_some(&mut held);
             let driven = drive(&module, context, fed, give, keeps);
             if let (Some(keep), Err(error)) = (&keep, &driven) {
-                keep.take(&module, &held, error);
+                keep.take(held, error);
             }
             driven
         });

@@ -20,7 +20,8 @@ use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 
-use super::cut::stand_in;
+use super::cut::{CutError, stand_in};
+use super::execute::ExecuteError;
 use crate::cases::{
     self, Case, CaseContext, CaseInput, Failed, FailureKind, Origin, Outcome, kept_limits,
 };
@@ -52,8 +53,17 @@ pub(super) struct Keep {
     pub(super) limits: Limits,
     /// Columns whose values are replaced.
     pub(super) sensitive: Arc<BTreeSet<SourceColumn>>,
-    /// The case, once there is one.
-    pub(super) case: Arc<Mutex<Option<Case>>>,
+    /// What it failed on, once it has.
+    pub(super) failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// What a module failed on.
+#[derive(Debug)]
+pub(super) struct Failure {
+    held: Held,
+    failed: Failed,
+    /// Whether it ran into the clock: then it would take as long to be tried again.
+    is_time: bool,
 }
 
 /// Rows, or keys that are gone, as they were given.
@@ -115,24 +125,25 @@ impl Held {
 
 impl Keep {
     /// Takes note of what a module failed on. An error that is not the module's own leaves nothing.
-    pub(super) fn take(&self, module: &Module, held: &Held, error: &SandboxError) {
+    pub(super) fn take(&self, held: Held, error: &SandboxError) {
         let Some(failed) = cases::failed(error) else {
             return;
         };
         let is_time = matches!(error, SandboxError::Stopped { breach, .. } if matches!(**breach, Breach::Time { .. }));
-        match self.smallest(module, held, &failed, is_time) {
-            Ok(case) => *self.case.lock().unwrap_or_else(PoisonError::into_inner) = Some(case),
-            Err(error) => tracing::warn!(%error, "cannot keep what the module failed on"),
-        }
+        let failure = Failure {
+            held,
+            failed,
+            is_time,
+        };
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 
-    fn smallest(
-        &self,
-        module: &Module,
-        held: &Held,
-        failed: &Failed,
-        is_time: bool,
-    ) -> Result<Case, ArrowError> {
+    fn smallest(&self, module: &Module, failure: &Failure) -> Result<Case, ArrowError> {
+        let Failure {
+            held,
+            failed,
+            is_time,
+        } = failure;
         let last = held
             .streamed
             .last()
@@ -148,10 +159,10 @@ impl Keep {
         // Whoever runs into the clock takes as long to be tried again.
         let found = attempts
             .iter()
-            .find(|case| !is_time && fails(module, case, failed));
+            .find(|case| !*is_time && fails(module, case, failed));
         let Some(found) = found else {
             let mut case = attempts.swap_remove(0);
-            let reason = match (is_time, held.without_lookups) {
+            let reason = match (*is_time, held.without_lookups) {
                 (true, _) => {
                     "unknown: what runs into the clock takes as long again, so it was not tried"
                         .to_owned()
@@ -214,46 +225,60 @@ impl Keep {
         Ok(case)
     }
 
-    /// Writes down what was kept, and says in the error where. Whatever goes wrong with that, the error stays.
-    pub(super) async fn tell(&self, zone: &Arc<dyn Zone>, error: Error) -> Error {
-        let case = self
-            .case
+    /// Writes down what the module failed on, unless that was done before, and says in the error where. Whatever goes
+    /// wrong with that, the error stays.
+    pub(super) async fn tell(&self, module: &Module, zone: &Arc<dyn Zone>, error: Error) -> Error {
+        let failure = self
+            .failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some(case) = case else {
+        let Some(failure) = failure else {
             return error;
         };
-        let origin = case.origin.clone().unwrap_or_default();
-        let digest = origin.digest.unwrap_or_default();
         let key = format!(
             "_failures/{}/{:010}-{}.json",
-            super::folder(&origin.table.unwrap_or_default()),
+            super::folder(&module.description().output.table),
             self.landing,
-            digest.get(..DIGEST_CHARS).unwrap_or(&digest)
+            module.digest().short()
         );
-        match zone.create(&key, Bytes::from(case.to_json())).await {
-            Ok(_) | Err(ZoneError::Exists { .. }) => {
-                let place = format!("{}/{key}", zone.url().trim_end_matches('/'));
-                let place = place.strip_prefix("file://").unwrap_or(&place);
-                let hint = error
-                    .hint()
-                    .map(|hint| format!("{hint}; "))
-                    .unwrap_or_default();
-                let hint =
-                    format!("{hint}what it failed on is kept: tidemill module test --case {place}");
-                error.hinting(hint)
-            }
-            Err(cause) => {
-                tracing::warn!(%cause, "cannot keep what the module failed on");
-                error
-            }
+        if let Err(cause) = self.write(module, zone, &key, failure).await {
+            tracing::warn!(%cause, "cannot keep what the module failed on");
+            return error;
+        }
+        let place = format!("{}/{key}", zone.url().trim_end_matches('/'));
+        let place = place.strip_prefix("file://").unwrap_or(&place);
+        let hint = error
+            .hint()
+            .map(|hint| format!("{hint}; "))
+            .unwrap_or_default();
+        let hint = format!("{hint}what it failed on is kept: tidemill module test --case {place}");
+        error.hinting(hint)
+    }
+
+    async fn write(
+        &self,
+        module: &Module,
+        zone: &Arc<dyn Zone>,
+        key: &str,
+        failure: Failure,
+    ) -> Result<(), Error> {
+        // A module that fails again fails on the same: it is not tried again and again.
+        if zone.size(key).await?.is_some() {
+            return Ok(());
+        }
+        let (keep, module) = (self.clone(), module.clone());
+        let trying = tokio::task::spawn_blocking(move || keep.smallest(&module, &failure));
+        let case = trying
+            .await
+            .map_err(ExecuteError::Lost)?
+            .map_err(CutError::Rows)?;
+        match zone.create(key, Bytes::from(case.to_json())).await {
+            Ok(_) | Err(ZoneError::Exists { .. }) => Ok(()),
+            Err(cause) => Err(cause.into()),
         }
     }
 }
-
-/// How much of a module's digest is in the name of a case.
-const DIGEST_CHARS: usize = 12;
 
 /// The first eight bytes of the landing's digest, as a session has them, with its logical time.
 pub(super) fn context(

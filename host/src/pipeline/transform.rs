@@ -267,7 +267,7 @@ impl Transformation<'_> {
             context: kept::context(micros, &manifest.landing_sha256, parameters),
             limits: made.module.limits().clone(),
             sensitive: self.sensitive.clone(),
-            case: Arc::default(),
+            failure: Arc::default(),
         };
         let execution = Execution {
             module: made.module.clone(),
@@ -284,7 +284,7 @@ impl Transformation<'_> {
         };
         match execution.run().await {
             Ok(outcome) => Ok(outcome),
-            Err(error) => Err(keep.tell(&self.reader.processed, error).await),
+            Err(error) => Err(keep.tell(&made.module, &self.reader.processed, error).await),
         }
     }
 

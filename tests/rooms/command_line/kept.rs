@@ -169,3 +169,24 @@ fn what_is_marked_sensitive_is_not_kept() -> Result<()> {
     ensure!(text.contains("\"sensitive-1\""), "{text}");
     Ok(())
 }
+
+/// The last rows alone are no trouble to it: what came before belongs to the failure.
+#[test]
+fn what_needs_the_rows_before_is_kept_with_them() -> Result<()> {
+    let project = project("many")?;
+    let source = rusqlite::Connection::open(project.path().join("shop.db"))?;
+    source.execute_batch(
+        "WITH RECURSIVE n(i) AS (SELECT 501 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+         INSERT INTO note SELECT i, 'plain ' || i, 1, 'hidden' FROM n",
+    )?;
+    let file = kept(&project)?;
+    let case: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
+    let rows = case["inputs"]["note"]["rows"].as_array().map(Vec::len);
+    assert_eq!(
+        (rows, &case["origin"]["left_out"]),
+        (Some(9_001), &Value::Null)
+    );
+    assert_eq!(case["failure"]["code"], "many");
+    tried(&project, file.to_str().context("a path")?)?;
+    Ok(())
+}

@@ -129,3 +129,96 @@ fn part_of(draft: &mut Draft, input: usize, part: Part) -> Option<&mut Vec<Vec<S
         Part::Deleted => &mut input.deleted,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::authoring::examine::draft::DraftInput;
+    use crate::cases::CaseContext;
+    use crate::contract::{Delivery, Input, LoadMode, Output, Role};
+
+    /// One streamed input `note` with a key, a text and a number.
+    fn described() -> Description {
+        let fields = [
+            ("id", DataType::Int32),
+            ("body", DataType::Utf8),
+            ("size", DataType::Int64),
+        ];
+        let fields = fields.map(|(name, kind)| Field::new(name, kind, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        Description {
+            name: "note".into(),
+            version: "1.0.0".into(),
+            inputs: vec![Input {
+                table: "note".into(),
+                schema: schema.clone(),
+                key: vec!["id".into()],
+                delivery: Delivery::Changes,
+                role: Role::Streamed,
+            }],
+            output: Output {
+                table: "note".into(),
+                schema,
+                primary_key: vec!["id".into()],
+                mode: LoadMode::Upsert,
+            },
+            properties: BTreeMap::new(),
+        }
+    }
+
+    fn draft(rows: usize) -> Draft {
+        let row = |id: usize| vec![id.to_string(), format!("\"text {id}\""), "7".to_owned()];
+        Draft {
+            context: CaseContext::default(),
+            inputs: vec![DraftInput {
+                rows: (0..rows).map(row).collect(),
+                deleted: vec![vec!["100".to_owned()]],
+            }],
+            twice: false,
+        }
+    }
+
+    #[test]
+    fn one_row_is_left_where_one_row_is_enough_and_the_rest_of_it_is_simple() {
+        let breaks = |draft: &Draft| {
+            draft.inputs[0]
+                .rows
+                .iter()
+                .any(|row| row[1] == "\"text 11\"")
+        };
+        let smallest = shrink(draft(16), &described(), breaks);
+        assert_eq!(smallest.inputs[0].rows, [["null", "\"text 11\"", "null"]]);
+        assert!(smallest.inputs[0].deleted.is_empty());
+    }
+
+    #[test]
+    fn rows_keep_keys_of_their_own() {
+        let whole = |draft: &Draft| {
+            draft.inputs[0]
+                .rows
+                .iter()
+                .filter(|row| row[0] != "null")
+                .count()
+                >= 3
+        };
+        let smallest = shrink(draft(16), &described(), whole);
+        let rows = &smallest.inputs[0].rows;
+        assert_eq!(rows.len(), 3, "{rows:?}");
+        assert!(smallest.has_keys(&described()), "{rows:?}");
+        assert!(
+            rows.iter().all(|row| row[1] == "null" && row[2] == "null"),
+            "{rows:?}"
+        );
+    }
+
+    #[test]
+    fn what_always_breaks_is_shown_on_nothing() {
+        let smallest = shrink(draft(16), &described(), |_| true);
+        assert_eq!(smallest.told(&described()), ["no rows at all"]);
+    }
+}

@@ -7,6 +7,7 @@
 //! | `order` | the number is how many rows came before |
 //! | `texts` | it panics at a text that holds an apostrophe |
 //! | `patience` | it gives up at a text that holds an apostrophe, which a module may |
+//! | `many` | it gives up when more notes have come than [`MANY`] |
 //! | `keys` | it gives the rows of two notes the same key |
 //! | `lookup` | it panics when no author has arrived |
 
@@ -21,6 +22,9 @@ use tidemill_sdk::{
 
 tidemill_sdk::export!(moody with parameters);
 
+/// So many notes are too many for a module that minds.
+const MANY: i32 = 9_000;
+
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
@@ -29,6 +33,7 @@ enum Mood {
     Order,
     Texts,
     Patience,
+    Many,
     Keys,
     Lookup,
 }
@@ -51,6 +56,7 @@ pub fn moody(parameters: &[u8]) -> Result<Moody, Failure> {
         b"order" => Mood::Order,
         b"texts" => Mood::Texts,
         b"patience" => Mood::Patience,
+        b"many" => Mood::Many,
         b"keys" => Mood::Keys,
         b"lookup" => Mood::Lookup,
         _ => return Err(Failure::new("parameters", "there is no such mood")),
@@ -93,6 +99,9 @@ impl Transform for Moody {
         let texts = rows.rows.column(1).as_string::<i32>();
         for (row, (id, body)) in keys.iter().zip(texts).enumerate() {
             self.notes += 1;
+            if self.mood == Mood::Many && self.notes > MANY {
+                return Err(Failure::new("many", "there are too many notes"));
+            }
             let Some(id) = id else {
                 step.refuse(
                     rows.place(row),
