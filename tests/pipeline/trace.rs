@@ -73,6 +73,7 @@ async fn pass(place: At) -> Result<()> {
         }
     }
     ensure!(traced.len() >= 4, "too little happened: {traced:?}");
+    dimensions(&world)?;
     // A day brought what is not loaded yet: it says so, and is not mistaken for what the warehouse has.
     let (story, before) = waiting(&mut world).await?;
     let report = traced_of(&world, &story)?;
@@ -82,6 +83,42 @@ async fn pass(place: At) -> Result<()> {
         Some(1),
         "{report:#}"
     );
+    Ok(())
+}
+
+/// Rows whose key has another name in the source, or that a lookup went into.
+fn dimensions(world: &World) -> Result<()> {
+    for (table, input, key) in [
+        ("dim_location", "address", "address_id"),
+        ("dim_staff", "staff", "staff_id"),
+        ("dim_counterparty", "counterparty", "counterparty_id"),
+    ] {
+        let said = world.call(&["trace", table, "3"])?;
+        ensure!(said.code == Some(0), "{said:#?}");
+        let report: Value = serde_json::from_str(&said.stdout)?;
+        let inputs = report["versions"][0]["made"]["inputs"].as_array();
+        let found = inputs
+            .into_iter()
+            .flatten()
+            .find(|found| found["table"] == input);
+        let row = &found.with_context(|| format!("{report:#}"))?["row"];
+        ensure!(row["proved"] == true, "{table}: {row:#}");
+        let values = row["values"].as_array().into_iter().flatten();
+        let found = values.into_iter().find(|value| value["column"] == key);
+        ensure!(
+            found.is_some_and(|found| found["value"] == "3"),
+            "{table}: {row:#}"
+        );
+    }
+    // A day is of no one order.
+    let said = world.call(&["trace", "dim_date", "2022-11-07"])?;
+    let report: Value = serde_json::from_str(&said.stdout)?;
+    let inputs = report["versions"][0]["made"]["inputs"].as_array();
+    let rows = inputs
+        .into_iter()
+        .flatten()
+        .filter(|input| !input["row"].is_null());
+    ensure!(rows.count() == 0, "{report:#}");
     Ok(())
 }
 
@@ -136,7 +173,10 @@ fn trace(world: &World, story: &Story, runs: &[Ran]) -> Result<()> {
             landed["landing"] == ran.landing && landed["deleted"] == false,
             "{landed:#}"
         );
-        ensure!(landed["run"] == ran.run.as_str(), "{landed:#}");
+        ensure!(
+            landed["run"] == ran.run.as_str() && landed["proved"] == true,
+            "{landed:#}"
+        );
         let object = landed["object"]["object"].as_str().context("an object")?;
         ensure!(object.contains(&ran.run), "{object}");
         let lake = world.project.path().join("lake");

@@ -17,9 +17,10 @@ const OBJECTS: usize = 3;
 /// Show what made a row of the warehouse: run, module, landed rows, and all its versions.
 ///
 /// The key is given in its order, or as column=value. A landed row is shown where the input's key has the
-/// same columns as the table's; of other inputs the objects are named that the module was given. Values of
-/// columns that are marked sensitive are replaced, and so is in the warehouse's rows what may come of them.
-/// A row that is gone is told with the landing that took it away.
+/// same columns as the table's, or where it is proved: the module is run on that row alone, and makes this
+/// row. Of other inputs, such as lookups, the objects are named that the module was given. Values of columns
+/// that are marked sensitive are replaced, and so is in the warehouse's rows what may come of them. A row
+/// that is gone is told with the landing that took it away.
 ///
 /// Example: tidemill trace fact_sales_order 42
 #[derive(Debug, Args)]
@@ -161,8 +162,15 @@ fn landed(text: &mut String, table: &str, row: &LandedRow, paint: Paint) {
         text,
         "           {}",
         paint.faint(format!(
-            "row {} of {}, landing {} by run {}",
-            row.object.row, row.object.object, row.landing, row.run
+            "row {} of {}, landing {} by run {}{}",
+            row.object.row,
+            row.object.object,
+            row.landing,
+            row.run,
+            match row.proved {
+                true => "; given it alone, the module makes this row",
+                false => "",
+            }
         ))
     );
 }

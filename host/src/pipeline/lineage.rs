@@ -76,7 +76,7 @@ impl Pipeline {
         let mut found = Vec::new();
         for table in tables {
             let eras = eras.remove(&table).unwrap_or_default();
-            let is_wanted = wanted == Some(table.as_str());
+            let is_wanted = wanted.is_some_and(|wanted| is_of(wanted, &table));
             match self.table_lineage(table, eras, &mut known).await {
                 Ok(lineage) => found.push(lineage),
                 // What nobody has made yet and nobody can make now is an error of whoever asks for it.
@@ -243,6 +243,12 @@ impl Era {
         self.maker.run = Some(manifest.run.clone());
         self.maker.logical_time = Some(manifest.logical_time);
     }
+}
+
+/// Whether `wanted` is a table or one of its columns.
+fn is_of(wanted: &str, table: &str) -> bool {
+    let rest = wanted.strip_prefix(table);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The columns of a table, in its order.

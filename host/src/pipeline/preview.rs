@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::sandbox::{Context, Module, Reject, SandboxError, Step};
 
 /// The rows of one input, in the order in which they are pushed.
-type Fed = Vec<(usize, Vec<RecordBatch>)>;
+pub(super) type Fed = Vec<(usize, Vec<RecordBatch>)>;
 
 /// What the module makes of the first `rows` rows of each streamed input, over what has been landed.
 ///
@@ -89,7 +89,12 @@ pub(super) async fn preview(
     Ok((rows, reasons, replaced))
 }
 
-fn drive(module: &Module, context: Context, fed: Fed) -> Result<Vec<Step>, SandboxError> {
+/// Runs a session on inputs that are at hand.
+pub(super) fn drive(
+    module: &Module,
+    context: Context,
+    fed: Fed,
+) -> Result<Vec<Step>, SandboxError> {
     let mut session = module.open(context)?;
     let mut steps = Vec::new();
     for (input, batches) in fed {

@@ -8,24 +8,24 @@
 //!
 //! The history is read from the processed zone and not from the warehouse's own bookkeeping: it is the same for every
 //! warehouse, and it knows rows that an upsert has replaced. A landed row is found by its key, where the input's key
-//! columns are named like those of the table; which row of another input a module has used nobody outside of it knows, and
-//! only the objects that it was given are named.
+//! columns are named like those of the table, or where its values prove to be those: the module is run on that row alone.
+//! Which row of a lookup a module has used nobody outside of it knows, and only the objects that it was given are named.
 
 mod error;
 mod history;
 mod key;
 mod landed;
+mod proof;
 pub mod report;
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt as _;
 
 use super::inputs::Landings;
-use super::sensitive::{PLACEHOLDER, read_of};
-use super::{Pipeline, lineage};
+use super::sensitive::{Granted, PLACEHOLDER, read_of};
+use super::{Pipeline, lineage, modules};
 use crate::contract::{LoadMode, ModuleRef};
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
@@ -64,13 +64,15 @@ impl Pipeline {
         }
         let mut tracing = Tracing {
             pipeline: self,
+            table: table.to_owned(),
             key: &key,
             output: &output,
             landings: BTreeMap::new(),
             descriptors: HashMap::new(),
+            modules: HashMap::new(),
             notes: Vec::new(),
         };
-        tracing.report(table, &history, rows).await
+        tracing.report(&history, rows).await
     }
 
     /// The manifests that made `table`, the first first.
@@ -115,7 +117,7 @@ impl Pipeline {
         table: &str,
         output: &ProcessedOutput,
         key: &Key,
-    ) -> Result<Vec<(SchemaRef, RecordBatch)>> {
+    ) -> Result<Vec<RecordBatch>> {
         let order = match output.mode {
             LoadMode::AppendVersions => Some(match &output.record_id {
                 Some(record_id) => record_id.clone(),
@@ -131,11 +133,11 @@ impl Pipeline {
             key.condition(),
             order.unwrap_or_default()
         );
-        let (schema, rows) = self.query(&sql).await?;
+        let (_, rows) = self.query(&sql).await?;
         let batches: Vec<RecordBatch> = rows.try_collect().await?;
         let rows = batches.iter().flat_map(|batch| {
             let rows = 0..batch.num_rows();
-            rows.map(|row| (schema.clone(), batch.slice(row, 1)))
+            rows.map(|row| batch.slice(row, 1))
         });
         Ok(rows.collect())
     }
@@ -144,26 +146,25 @@ impl Pipeline {
 /// One trace on its way.
 struct Tracing<'a> {
     pipeline: &'a Pipeline,
+    table: String,
     key: &'a Key,
     output: &'a ProcessedOutput,
     /// The landings of every source that made some of it.
     landings: BTreeMap<String, Landings>,
     /// What modules say of themselves; `None` of one that the registry does not have any more.
     descriptors: HashMap<Digest, Option<Descriptor>>,
+    /// The modules themselves; `None` of one that cannot be run.
+    modules: HashMap<Digest, Option<Granted>>,
     notes: Vec<String>,
 }
 
 impl Tracing<'_> {
-    async fn report(
-        &mut self,
-        table: &str,
-        history: &History,
-        rows: Vec<(SchemaRef, RecordBatch)>,
-    ) -> Result<TraceReport> {
+    async fn report(&mut self, history: &History, rows: Vec<RecordBatch>) -> Result<TraceReport> {
         let ledger = self.pipeline.warehouse()?.ledger().await?;
-        let is_loaded = |event: &Event| ledger.through(table, &event.source) >= event.landing;
+        let table = self.table.clone();
+        let is_loaded = |event: &Event| ledger.through(&table, &event.source) >= event.landing;
         let mut versions = Vec::new();
-        for (_, row) in &rows {
+        for row in &rows {
             versions.push(self.version(history, row).await?);
         }
         let mut removals = Vec::new();
@@ -180,7 +181,7 @@ impl Tracing<'_> {
         }
         states(&mut versions, &removals);
         Ok(TraceReport {
-            table: table.to_owned(),
+            table: self.table.clone(),
             key: self.key.shown(),
             mode: self.output.mode,
             versions,
@@ -243,7 +244,7 @@ impl Tracing<'_> {
         let mut inputs = Vec::new();
         for (number, objects) in event.table.inputs.iter().enumerate() {
             let input = descriptor.as_ref().and_then(|d| d.inputs.get(number));
-            inputs.push(self.input(event, objects, input).await?);
+            inputs.push(self.input(event, number, objects, input).await?);
         }
         Ok(Making {
             source: event.source.clone(),
@@ -253,7 +254,7 @@ impl Tracing<'_> {
             module: event.table.module.clone(),
             inputs_sha256: event.table.inputs_sha256,
             object: match &event.kind {
-                Kind::Made(place) => Some(place.clone()),
+                Kind::Made(place, _) => Some(place.clone()),
                 Kind::Taken(_) => None,
             },
             inputs,
@@ -266,7 +267,7 @@ impl Tracing<'_> {
         Ok(Removal {
             retraction: match &event.kind {
                 Kind::Taken(place) => place.clone(),
-                Kind::Made(_) => None,
+                Kind::Made(..) => None,
             },
             loaded,
             refused,
@@ -294,6 +295,13 @@ impl Tracing<'_> {
         };
         self.descriptors.insert(module.digest, found.clone());
         Ok(found)
+    }
+
+    /// The landings of a source.
+    fn landings(&mut self, source: &str) -> &Landings {
+        let zone = &self.pipeline.landed;
+        let landings = self.landings.entry(source.to_owned());
+        landings.or_insert_with(|| Landings::new(zone.clone(), source))
     }
 
     /// Says something once.

@@ -273,6 +273,7 @@ fn a_row_is_traced_to_its_landed_row() -> Result<()> {
         json!([{"column": "currency_id", "value": "2"}, {"column": "currency_code", "value": "GBP"}])
     );
     assert_eq!(landed["object"]["row"], 0, "{landed:#}");
+    assert_eq!(landed["proved"], true, "{landed:#}");
     // One that has not changed since.
     let report = json_of(&project, &["trace", "dim_currency", "currency_id=1"])?;
     assert_eq!(report["versions"][0]["made"]["module"]["version"], "1.0.0");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::UInt64Array;
+use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
 
@@ -9,6 +11,7 @@ use super::TraceError;
 use super::key::Key;
 use super::report::Place;
 use crate::contract::LoadMode;
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::manifest::{Object, ProcessedManifest, ProcessedTable};
 use crate::run::RunId;
@@ -26,6 +29,7 @@ pub(super) struct History {
 pub(super) struct Event {
     pub(super) source: String,
     pub(super) landing: u64,
+    pub(super) landing_sha256: Digest,
     pub(super) logical_time: DateTime<Utc>,
     pub(super) run: RunId,
     pub(super) table: ProcessedTable,
@@ -33,8 +37,8 @@ pub(super) struct Event {
 }
 
 pub(super) enum Kind {
-    /// A row of it is here.
-    Made(Place),
+    /// A row of it is here, and this is it.
+    Made(Place, RecordBatch),
     /// It was taken back here, or is missing from a table that was made anew.
     Taken(Option<Place>),
 }
@@ -59,7 +63,7 @@ impl History {
         for (manifest, table) in manifests {
             let had = events.last().is_some_and(|event| !event.is_removal());
             let kind = match find(zone, &table.rows, key).await? {
-                Some((place, _)) => Some(Kind::Made(place)),
+                Some((place, row)) => Some(Kind::Made(place, row)),
                 None => match find(zone, &table.retractions, key).await? {
                     Some((place, _)) => Some(Kind::Taken(Some(place))),
                     None if had && table.output.mode == LoadMode::Overwrite => {
@@ -71,6 +75,7 @@ impl History {
             events.extend(kind.map(|kind| Event {
                 source: manifest.source,
                 landing: manifest.landing,
+                landing_sha256: manifest.landing_sha256,
                 logical_time: manifest.logical_time,
                 run: manifest.run,
                 table,
@@ -124,7 +129,10 @@ pub(super) async fn find(
         for batch in parquet::decode(&object.key, bytes, None)? {
             let batch = batch?;
             if found < before + batch.num_rows() {
-                return Ok(Some((place, batch.slice(found - before, 1))));
+                // A slice would keep the whole batch.
+                let row = UInt64Array::from(vec![(found - before) as u64]);
+                let row = take_record_batch(&batch, &row).map_err(TraceError::Rows)?;
+                return Ok(Some((place, row)));
             }
             before += batch.num_rows();
         }

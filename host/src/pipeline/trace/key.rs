@@ -84,6 +84,16 @@ impl Key {
         (!parts.is_empty()).then_some(Self { parts })
     }
 
+    /// The same values under other columns, one for one.
+    pub(super) fn renamed(&self, columns: &[String]) -> Option<Self> {
+        let parts = self.parts.iter().zip(columns).map(|(part, column)| Part {
+            column: column.clone(),
+            ..part.clone()
+        });
+        let parts = parts.collect();
+        (columns.len() == self.parts.len()).then_some(Self { parts })
+    }
+
     /// Its columns.
     pub(super) fn columns(&self) -> Vec<String> {
         self.parts.iter().map(|part| part.column.clone()).collect()
@@ -388,5 +398,8 @@ mod tests {
         );
         assert!(key.under(&names(&["a", "c"])).is_none());
         assert!(key.under(&[]).is_none());
+        let renamed = key.renamed(&names(&["c", "d"])).map(|key| key.to_string());
+        assert_eq!(renamed.as_deref(), Some("c 1, d x"));
+        assert!(key.renamed(&names(&["c"])).is_none());
     }
 }

@@ -1,13 +1,14 @@
 //! What a module was given: objects, and the landed row of a key where its input has the same key.
 
-use super::Tracing;
+use super::{TraceError, Tracing};
+use arrow::record_batch::RecordBatch;
+
 use super::history::{Event, Kind, find};
 use super::key::{self, Key};
 use super::report::{LandedRow, Making, Place, TracedInput, Value};
-use crate::contract::Delivery;
+use crate::contract::{Delivery, Role};
 use crate::error::Result;
 use crate::manifest::InputObjects;
-use crate::pipeline::inputs::Landings;
 use crate::pipeline::sensitive::read_of;
 use crate::registry::DescribedInput;
 use crate::zone::parquet;
@@ -17,16 +18,16 @@ impl Tracing<'_> {
     pub(super) async fn input(
         &mut self,
         event: &Event,
+        number: usize,
         objects: &InputObjects,
         described: Option<&DescribedInput>,
     ) -> Result<TracedInput> {
         let landed = objects.landings.iter();
         let landed = landed.flat_map(|landed| landed.changed.iter().chain(&landed.deleted));
         let all = objects.base.iter().chain(landed);
-        let key = described.and_then(|input| self.key.under(&input.key));
-        let row = match (described, key) {
-            (Some(described), Some(key)) => self.landed(event, described, &key).await?,
-            _ => None,
+        let row = match described {
+            Some(described) => self.row(event, number, described).await?,
+            None => None,
         };
         Ok(TracedInput {
             table: objects.table.as_str().to_owned(),
@@ -36,18 +37,40 @@ impl Tracing<'_> {
         })
     }
 
+    /// The landed row of the key in one input: by the names of its key columns, or else by their values, where it is proved
+    /// that this row makes the one that is traced.
+    async fn row(
+        &mut self,
+        event: &Event,
+        number: usize,
+        input: &DescribedInput,
+    ) -> Result<Option<LandedRow>> {
+        let is_streamed = input.role == Role::Streamed;
+        let by_name = self.key.under(&input.key);
+        let by_value = self.key.renamed(&input.key).filter(|_| is_streamed);
+        let is_named = by_name.is_some();
+        let Some(key) = by_name.or(by_value) else {
+            return Ok(None);
+        };
+        let Some((mut landed, row)) = self.landed(event, input, &key).await? else {
+            return Ok(None);
+        };
+        if is_streamed && !landed.deleted {
+            landed.proved = self.proves(event, number, &row).await?;
+        }
+        Ok((is_named || landed.proved).then_some(landed))
+    }
+
     /// The newest landed row of the key that the module could see.
     async fn landed(
         &mut self,
         event: &Event,
         input: &DescribedInput,
         key: &Key,
-    ) -> Result<Option<LandedRow>> {
-        let zone = self.pipeline.landed.clone();
-        let landings = self
-            .landings
-            .entry(event.source.clone())
-            .or_insert_with(|| Landings::new(zone.clone(), &event.source));
+    ) -> Result<Option<(LandedRow, RecordBatch)>> {
+        let pipeline = self.pipeline;
+        let zone = &pipeline.landed;
+        let landings = self.landings(&event.source);
         // Of what changed it saw one landing.
         let after = match input.delivery {
             Delivery::Changes => event.landing.saturating_sub(1),
@@ -58,28 +81,24 @@ impl Tracing<'_> {
             let Some(state) = manifest.0.tables.get(input.table.as_str()) else {
                 continue;
             };
-            let mut found = find(&zone, &state.changed, key).await?;
+            let mut found = find(zone, &state.changed, key).await?;
             let deleted = found.is_none();
             if deleted {
-                found = find(&zone, &state.deleted, key).await?;
+                found = find(zone, &state.deleted, key).await?;
             }
             if let Some((object, row)) = found {
-                let marks = self.pipeline.plan.sources.get(&event.source);
+                let marks = pipeline.plan.sources.get(&event.source);
                 let marks = marks.map_or(&[][..], |plan| plan.sensitive_of(&input.table));
-                let is_seen = |value: &Value| input.columns.iter().any(|c| c.name == value.column);
-                let values = key::values(&row, 0)?.into_iter().filter(is_seen);
-                let values = values.map(|value| match marks.contains(&value.column) {
-                    true => value.hidden(),
-                    false => value,
-                });
-                return Ok(Some(LandedRow {
+                let landed = LandedRow {
                     landing,
                     logical_time: manifest.0.logical_time,
                     run: manifest.0.run.clone(),
                     object,
                     deleted,
-                    values: values.collect(),
-                }));
+                    proved: false,
+                    values: seen(&row, input, marks)?,
+                };
+                return Ok(Some((landed, row)));
             }
             if state.replaces {
                 break;
@@ -141,6 +160,21 @@ impl Tracing<'_> {
         }
         Ok("the module made nothing of it, and does not say why".into())
     }
+}
+
+/// The values of a landed row that the module saw, without those that are marked.
+fn seen(
+    row: &RecordBatch,
+    input: &DescribedInput,
+    marks: &[String],
+) -> Result<Vec<Value>, TraceError> {
+    let is_seen = |value: &Value| input.columns.iter().any(|c| c.name == value.column);
+    let values = key::values(row, 0)?.into_iter().filter(is_seen);
+    let values = values.map(|value| match marks.contains(&value.column) {
+        true => value.hidden(),
+        false => value,
+    });
+    Ok(values.collect())
 }
 
 /// The number of a landed row among all that an input was given of one landing.

@@ -98,7 +98,8 @@ pub struct TracedInput {
     pub role: Option<Role>,
     /// The objects that it was read from, the oldest first.
     pub objects: Vec<String>,
-    /// The landed row with the key of the row; `None` where its key has other columns, or it has no such row.
+    /// The landed row with the key of the row; `None` where it has no such row, or its key has other columns and it is not
+    /// proved that the row made the one that is traced.
     pub row: Option<LandedRow>,
 }
 
@@ -115,6 +116,8 @@ pub struct LandedRow {
     pub object: Place,
     /// Whether the landing brought that it is gone, and its key only.
     pub deleted: bool,
+    /// Whether the code, given this row alone and its lookups, makes the very row that is traced.
+    pub proved: bool,
     /// The columns that the code saw; sensitive values are replaced.
     pub values: Vec<Value>,
 }
