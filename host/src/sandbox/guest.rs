@@ -383,3 +383,80 @@ fn gave_up(guest: &Guest, phase: Phase, failure: &types::Failure) -> SandboxErro
         message: guest.said(&failure.message, MESSAGE_BYTES),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::sandbox::error::Stream;
+
+    const SECRET: &str = "ada@example.org";
+
+    fn guest(words: Words) -> Guest {
+        let identity = Identity::Unnamed(Digest::of("module"));
+        Guest::new(identity, words, Arc::new(Limits::default()))
+    }
+
+    /// Everything that a module can write into an error.
+    fn told(words: Words) -> Vec<String> {
+        let guest = guest(words);
+        let said = || SECRET.to_owned();
+        let failure = types::Failure {
+            code: "no-match".into(),
+            message: said(),
+        };
+        let breaches = [
+            Breach::Contract(said()),
+            Breach::Description(said()),
+            Breach::Stream {
+                stream: Stream::Rows,
+                reason: said(),
+            },
+            Breach::Schema {
+                stream: Stream::Rows,
+                difference: said(),
+            },
+            Breach::Reject {
+                number: 3,
+                reason: said(),
+            },
+        ];
+        let stopped = breaches.map(|breach| stopped(&guest, Phase::Push, breach));
+        let errors = stopped
+            .into_iter()
+            .chain([gave_up(&guest, Phase::Push, &failure)]);
+        let told = errors.map(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            format!("{error}: {}", cause.unwrap_or_default())
+        });
+        told.chain([guest.said(SECRET, LINE_BYTES)]).collect()
+    }
+
+    #[test]
+    fn a_module_that_reads_sensitive_columns_says_nothing_in_its_own_words() {
+        for told in told(Words::Kept) {
+            assert!(told.contains(SECRET), "{told}");
+        }
+        for told in told(Words::Withheld) {
+            assert!(
+                !told.contains(SECRET) && told.contains("withheld"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_host_says_of_a_breach_stays() {
+        let breach = Breach::Counts {
+            what: "rows in",
+            claimed: 1,
+            actual: 2,
+        };
+        let error = stopped(&guest(Words::Withheld), Phase::Push, breach);
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(
+            cause.as_deref(),
+            Some("it counts 1 rows in, but there are 2")
+        );
+    }
+}

@@ -20,7 +20,7 @@ fn project() -> Result<Project> {
     let source = Connection::open(project.path().join("shop.db"))?;
     source.execute_batch(
         "CREATE TABLE currency (currency_id int4 NOT NULL PRIMARY KEY, currency_code text);
-         INSERT INTO currency VALUES (1, 'GBP'), (2, 'USD'), (3, 'EUR');
+         INSERT INTO currency VALUES (1, 'GBP'), (2, 'USD'), (3, 'EUR'), (4, 'JPY');
          CREATE TABLE staff (staff_id int4 NOT NULL PRIMARY KEY, first_name text, last_name text,
                              department_id int4, email_address text, badge text);
          INSERT INTO staff VALUES (7, 'Ada', 'King', 1, 'ada@example.org', 'b'),
@@ -57,6 +57,7 @@ fn project() -> Result<Project> {
         run(&project)?;
         source.execute_batch(
             "UPDATE currency SET currency_code = 'GBP' WHERE currency_id = 2;
+             UPDATE currency SET currency_code = 'QQQ' WHERE currency_id = 4;
              DELETE FROM currency WHERE currency_id = 3;
              DELETE FROM staff WHERE staff_id = 8;
              UPDATE staff SET last_name = 'Lovelace' WHERE staff_id = 7",
@@ -286,6 +287,27 @@ fn a_row_is_traced_to_its_landed_row() -> Result<()> {
         (&json!(2), &json!(true))
     );
     assert_eq!(removal["by"]["inputs"][0]["row"]["deleted"], true);
+    // One that is there and was refused: by its own words, or by its code alone where they may hold what is sensitive.
+    let refused = |project: &Project| -> Result<Value> {
+        let report = json_of(project, &["trace", "dim_currency", "4"])?;
+        assert_eq!(report["versions"], json!([]));
+        let row = &report["removals"][0]["by"]["inputs"][0]["row"];
+        ensure!(row["deleted"] == false && row["landing"] == 2, "{report:#}");
+        Ok(report["removals"][0]["refused"].clone())
+    };
+    let words = refused(&project)?;
+    let words = words.as_str().context("words")?;
+    ensure!(
+        words.contains("QQQ") && words.ends_with("(unknown-code)"),
+        "{words}"
+    );
+    let file = project.path().join("tidemill.toml");
+    let marked = "[source.shop.table.currency]\nsensitive = [\"currency_code\"]\n";
+    std::fs::write(
+        &file,
+        format!("{}{marked}", std::fs::read_to_string(&file)?),
+    )?;
+    assert_eq!(refused(&project)?, "unknown-code");
     let told = project.done(["trace", "dim_currency", "3"])?;
     for line in [
         "0 versions in the warehouse",

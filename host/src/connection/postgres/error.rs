@@ -228,3 +228,28 @@ fn without_values(code: &SqlState, severity: &str, message: &str) -> Option<Stri
     let message = message.split_once(": \"").map_or(message, |(said, _)| said);
     Some(format!("{severity}: {message}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_of_a_row_is_told_without_the_row() {
+        for (code, message, told) in [
+            (
+                "22P02",
+                "invalid input syntax for type integer: \"ada@example.org\"",
+                Some("ERROR: invalid input syntax for type integer"),
+            ),
+            (
+                "23514",
+                "new row for relation \"staff\" violates check constraint \"mail\"",
+                Some("ERROR: new row for relation \"staff\" violates check constraint \"mail\""),
+            ),
+            ("42P01", "relation \"staff\" does not exist", None),
+        ] {
+            let found = without_values(&SqlState::from_code(code), "ERROR", message);
+            assert_eq!(found.as_deref(), told);
+        }
+    }
+}

@@ -230,3 +230,103 @@ fn file(url: &Secret) -> Option<Place> {
         separator: "/",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{self, Environment};
+    use crate::contract::ModuleRef;
+
+    const PROJECT: &str = "name = \"shop\"\n\
+        [source.a]\nurl = \"postgresql://ada:lovelace@db.example:6432/totesys?sslmode=require\"\n\
+        [source.b]\nurl = \"sqlite:///srv/shop.db\"\n\
+        [source.c]\nurl = \"${env:NOT_SET}\"\n\
+        [source.d]\nurl = \"postgresql://ada@%2Frun%2Fpostgresql/totesys\"\n";
+
+    fn plan(warehouse: &str) -> Plan {
+        let file = Path::new("tidemill.toml");
+        let text = format!("{PROJECT}{warehouse}");
+        config::parse(
+            &text,
+            file,
+            Path::new("/project"),
+            &Environment::default(),
+            &[],
+        )
+        .expect("a good project")
+    }
+
+    fn named(place: &Place, table: &str) -> (String, String) {
+        (place.namespace.clone(), place.name(table))
+    }
+
+    #[test]
+    fn a_dataset_is_named_by_where_it_is_and_never_with_a_password() {
+        let plan = plan("");
+        for (name, table, namespace, dataset) in [
+            (
+                "a",
+                "staff",
+                "postgres://db.example:6432",
+                "totesys.public.staff",
+            ),
+            (
+                "a",
+                "hr.staff",
+                "postgres://db.example:6432",
+                "totesys.hr.staff",
+            ),
+            ("b", "staff", "file", "/srv/shop.db/staff"),
+            ("c", "staff", "tidemill://shop", "c.staff"),
+            ("d", "staff", "tidemill://shop", "d.staff"),
+            ("gone", "staff", "tidemill://shop", "gone.staff"),
+        ] {
+            let place = source(&plan, name);
+            assert_eq!(named(&place, table), (namespace.into(), dataset.into()));
+        }
+    }
+
+    #[test]
+    fn the_warehouse_is_a_folder_or_a_schema() {
+        let folder = named(&warehouse(&plan("")), "dim_staff");
+        assert_eq!(
+            folder,
+            ("file".into(), "/project/warehouse/dim_staff".into())
+        );
+        let server = plan("[warehouse]\nurl = \"postgresql://dw/star\"\nschema = \"sales\"");
+        let server = named(&warehouse(&server), "dim_staff");
+        assert_eq!(
+            server,
+            ("postgres://dw:5432".into(), "star.sales.dim_staff".into())
+        );
+    }
+
+    #[test]
+    fn a_run_has_one_id_per_table_and_the_time_in_its_name() {
+        let run = RunId::from("20261121T093000123Z-1f2e3d4c".to_owned());
+        let module = ModuleRef {
+            name: "dim-staff".into(),
+            version: "1.0.0".into(),
+            digest: Digest::of("module"),
+        };
+        let maker = Maker::of(module, "a".into());
+        let table = |name: &str| TableLineage {
+            table: name.into(),
+            mode: crate::contract::LoadMode::Upsert,
+            makers: Vec::new(),
+            next: None,
+            columns: Vec::new(),
+            views: Vec::new(),
+        };
+        let time = began(&run, &maker).to_rfc3339_opts(SecondsFormat::Millis, true);
+        assert_eq!(time, "2026-11-21T09:30:00.123Z");
+        let id = run_id(&run, &table("dim_staff"), &maker);
+        assert_eq!(id, run_id(&run, &table("dim_staff"), &maker));
+        assert_ne!(id, run_id(&run, &table("dim_date"), &maker));
+        let bytes = id.as_bytes();
+        assert_eq!((bytes.len(), bytes[14]), (36, b'8'));
+        assert!(b"89ab".contains(&bytes[19]), "{id}");
+    }
+}
