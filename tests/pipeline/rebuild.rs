@@ -195,6 +195,16 @@ async fn there_and_back(place: At) -> Result<()> {
     assert_eq!(counts(&promoted)?, [(0, 1), (0, 2)]);
     edited.is_as_if_always(true).await?;
     ensure!(edited.dump().await? != first, "nothing was planted");
+    // Rows and columns come from the version that made them anew, and from no other.
+    for asked in [
+        &["trace", "fact_payment", "1"][..],
+        &["lineage", "fact_payment"],
+    ] {
+        let said = edited.world.call(asked)?;
+        ensure!(said.code == Some(0), "{said:#?}");
+        let is_anew = said.stdout.contains(SECOND) && !said.stdout.contains(FIRST);
+        ensure!(is_anew, "{asked:?}: {}", said.stdout);
+    }
 
     // Everything that the first version would make, it has made.
     assert_eq!(counts(&edited.roll_back()?)?, [(1, 0), (2, 0)]);

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tidemill_tests::project::{Project, Said};
 
-use super::versions::component;
+use tidemill_tests::versions::component;
 
 const SHOP: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n\
     [modules]\nunsigned = true\n\
