@@ -12,7 +12,7 @@
 //!
 //! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
 //! writes batches for people and programs, [`builtin`] holds the modules that come with the program, [`authoring`]
-//! makes new ones and tries them, [`cases`] runs what it tries them on.
+//! makes new ones and tries them, [`cases`] runs what it tries them on, [`oci`] carries them from one project to another.
 
 pub mod authoring;
 pub mod builtin;
@@ -29,6 +29,7 @@ pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod manifest;
+pub mod oci;
 pub mod pipeline;
 mod printable;
 pub mod registry;

@@ -18,6 +18,8 @@ use std::process::Output;
 
 use tidemill_tests::binary;
 
+pub(crate) use versions::component;
+
 /// Runs the program in `folder` with `arguments`, separated by blanks, and `variables` in its environment.
 fn tidemill(folder: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
     binary::command()
@@ -74,6 +76,8 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "sweep",
         "serve",
         "module list",
+        "module export dim-staff@1.0.0 folder",
+        "module import folder",
         "module promote dim-staff@1.0.0 --why test",
         "module rollback dim-staff --why test",
     ] {

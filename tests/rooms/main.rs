@@ -3,6 +3,7 @@
 //! One binary for all of them: each binary of tests holds DataFusion and Delta once more.
 
 mod command_line;
+mod oci;
 mod snapshots;
 mod source_postgres;
 mod source_sqlite;

@@ -16,6 +16,7 @@ pub mod guests;
 pub mod host;
 pub mod inventory;
 pub mod mounts;
+pub mod oci;
 pub mod oracle;
 #[cfg(target_os = "linux")]
 pub mod points;

@@ -144,7 +144,12 @@ mod tests {
     fn what_a_key_signed_is_of_that_key() {
         let (_folder, file, trust) = written(None);
         let signature = sign(&module(), b"component", &file, None).expect("a signature");
-        let admitted = trust.admit(&module(), b"component", b"", Some(&signature));
+        let admitted = trust.admit(
+            &module(),
+            b"component",
+            b"",
+            std::slice::from_ref(&signature),
+        );
         assert!(matches!(admitted, Ok(Voucher::Key(_))), "{admitted:?}");
     }
 

@@ -1,6 +1,9 @@
 //! `module`: builds modules, looks into them, and looks after those of the project.
 
+mod artefact;
 mod build;
+mod export;
+mod import;
 mod inspect;
 mod key;
 mod list;
@@ -30,6 +33,8 @@ pub(super) enum Module {
     Key(key::Key),
     Sign(sign::Sign),
     Push(push::Push),
+    Export(export::Export),
+    Import(import::Import),
     List(list::List),
     Shadow(shadow::Shadow),
     Promote(promote::Promote),
@@ -46,6 +51,8 @@ impl Module {
             Self::Key(verb) => verb.answer(call),
             Self::Sign(verb) => verb.answer(call).await,
             Self::Push(verb) => verb.answer(call).await,
+            Self::Export(verb) => verb.answer(call).await,
+            Self::Import(verb) => verb.answer(call).await,
             Self::List(verb) => verb.answer(call).await,
             Self::Shadow(verb) => verb.answer(call).await,
             Self::Promote(verb) => verb.answer(call).await,

@@ -34,7 +34,9 @@ pub struct Push {
     /// Its parameters; empty when it has none.
     pub parameters: Bytes,
     /// Who vouches for it.
-    pub signature: Option<Minisig>,
+    pub signatures: Vec<Minisig>,
+    /// What it was said to be, where somebody said it: its component must say the same.
+    pub said: Option<ModuleRef>,
     /// Whether the warehouse's table may change in a way that it cannot simply follow.
     pub breaking: bool,
     /// Whether it may read what has not been landed like that.
@@ -80,6 +82,14 @@ pub struct PromotionReport {
 /// Why a module cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
+    /// It is not what it was said to be.
+    #[error("it is said to be {said}, and its component and parameters are {found}")]
+    Other {
+        /// What was said.
+        said: String,
+        /// What it says itself.
+        found: String,
+    },
     /// Its output is not what tables and readers are used to.
     #[error("{module} makes something else than {active}, which is active: {changes}")]
     Breaking {
@@ -130,14 +140,20 @@ pub(crate) enum PublishError {
 
 impl Classify for PublishError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Config
+        match self {
+            Self::Other { .. } => ErrorKind::Data,
+            _ => ErrorKind::Config,
+        }
     }
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Breaking { .. } => "push it with --breaking when that is meant".into(),
+            Self::Other { .. } => {
+                "do not use it; find out who put it there, and have it exported again".into()
+            }
+            Self::Breaking { .. } => "repeat it with --breaking when that is meant".into(),
             Self::Unlanded { .. } => {
-                "push it with --unlanded when the source will have that before it is promoted"
+                "repeat it with --unlanded when the source will have that before it is promoted"
                     .into()
             }
             Self::Inexact(_) => "write it like dim-staff@1.2.3".into(),
@@ -163,10 +179,10 @@ impl Pipeline {
             .described(component.clone(), parameters.clone())
             .await?;
         let reference = module.reference();
-        let signature = push.signature.as_ref();
+        refuse_other(push.said.as_ref(), reference)?;
         let vouched_by = self
             .trust
-            .admit(reference, component, parameters, signature)?;
+            .admit(reference, component, parameters, &push.signatures)?;
         let known = self.registry.versions(&reference.name).await?;
         let active = self.registry.active(&reference.name).await?;
         let (mut changes, mut misfits) = Default::default();
@@ -181,7 +197,7 @@ impl Pipeline {
             .registry
             .push(component, parameters, module.description())
             .await?;
-        if let Some(signature) = signature {
+        for signature in push.signatures.iter().filter(|one| self.trust.keeps(one)) {
             self.registry.sign(pushed.module(), signature).await?;
         }
         Ok(PushReport {
@@ -348,6 +364,14 @@ impl Pipeline {
         Ok(self.registry.signers(module).await?)
     }
 
+    /// The signatures beside a module, of whatever keys.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer, `Data` when one is damaged.
+    pub async fn signatures(&self, module: &ModuleRef) -> Result<Vec<Minisig>> {
+        Ok(self.registry.signatures(module).await?)
+    }
+
     /// The modules in the modules zone, by name and version.
     ///
     /// # Errors
@@ -417,6 +441,16 @@ fn fits(
         module: module.to_string(),
         active: active.map_or_else(|| "nothing".into(), |active| active.module().to_string()),
     })
+}
+
+fn refuse_other(said: Option<&ModuleRef>, found: &ModuleRef) -> Result<(), PublishError> {
+    match said.filter(|said| *said != found) {
+        Some(said) => Err(PublishError::Other {
+            said: said.to_string(),
+            found: found.to_string(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn refuse_breaking(

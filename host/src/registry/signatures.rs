@@ -70,6 +70,18 @@ impl Registry {
         Ok(signers)
     }
 
+    /// The signatures beside a module, of whatever keys. That they are right is not looked at.
+    ///
+    /// # Errors
+    /// `Unavailable` when the zone does not answer, `Data` when one is no signature.
+    pub async fn signatures(&self, module: &ModuleRef) -> Result<Vec<Minisig>, RegistryError> {
+        let mut signatures = Vec::new();
+        for key in self.signers(module).await? {
+            signatures.extend(self.signature(module, &key).await?);
+        }
+        Ok(signatures)
+    }
+
     async fn signature(
         &self,
         module: &ModuleRef,

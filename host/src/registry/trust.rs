@@ -153,7 +153,8 @@ impl Trust {
         self.keys.iter().map(|key| key.id.clone()).collect()
     }
 
-    /// Sees to it that a module may be pushed with such a signature, or with none.
+    /// Sees to it that a module may be pushed with such signatures, or with none. Each that names a trusted key must
+    /// be right, whatever the others are.
     ///
     /// # Errors
     /// `Config` when nobody vouches for it whom the project trusts, `Data` when a trusted key signed something else.
@@ -162,20 +163,26 @@ impl Trust {
         module: &ModuleRef,
         component: &[u8],
         parameters: &[u8],
-        signature: Option<&Minisig>,
+        signatures: &[Minisig],
     ) -> Result<Voucher, RegistryError> {
-        let signers = match signature {
-            Some(signature) => match self.signer(module, component, signature)? {
-                Some(key) => return Ok(Voucher::Key(key)),
-                None => vec![signature.key_id.clone()],
-            },
-            None if self.is_ours(component, parameters) => return Ok(Voucher::Program),
-            None => Vec::new(),
-        };
-        match self.unsigned {
-            true => Ok(Voucher::Nobody),
-            false => Err(self.untrusted(module, signers)),
+        let mut signer = None;
+        for signature in signatures {
+            signer = self.signer(module, component, signature)?.or(signer);
         }
+        match signer {
+            Some(key) => Ok(Voucher::Key(key)),
+            None if self.is_ours(component, parameters) => Ok(Voucher::Program),
+            None if self.unsigned => Ok(Voucher::Nobody),
+            None => {
+                let signers = signatures.iter();
+                Err(self.untrusted(module, signers.map(|one| one.key_id.clone()).collect()))
+            }
+        }
+    }
+
+    /// Whether a signature is put beside a module: a stranger's says nothing that could be checked, and would stay.
+    pub fn keeps(&self, signature: &Minisig) -> bool {
+        self.unsigned || self.keys.iter().any(|key| key.id == signature.key_id)
     }
 
     /// The trusted key that made a signature for this module; `None` when its key is a stranger's.

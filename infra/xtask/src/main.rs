@@ -4,10 +4,12 @@
 
 mod bench;
 mod check;
+mod debian;
 mod demo;
 mod fix;
 mod fuzz;
 mod guests;
+mod oci_registry;
 mod packages;
 mod postgres;
 mod rooms;

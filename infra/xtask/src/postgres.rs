@@ -4,11 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::workspace::succeed;
+use crate::debian::{self, apt_get};
 
 /// The folder of the server's programs, for whoever has them elsewhere.
 pub(crate) const VARIABLE: &str = "TIDEMILL_PG_BIN";
@@ -42,11 +41,11 @@ pub(crate) fn programs() -> Result<PathBuf> {
         return Ok(folder);
     }
     ensure!(
-        Path::new("/usr/bin/apt-get").exists(),
+        debian::is_here(),
         "the tests need PostgreSQL 15 and this is no Debian: install it and name the folder of initdb in {VARIABLE}"
     );
     ensure!(
-        is_root()?,
+        debian::is_root()?,
         "the tests need PostgreSQL 15: run `sudo apt-get install {PACKAGE}`, or name the folder of initdb in {VARIABLE}"
     );
     install().with_context(|| {
@@ -66,14 +65,6 @@ fn missing(folder: &Path) -> Option<&'static str> {
         .find(|program| !folder.join(program).is_file())
 }
 
-fn is_root() -> Result<bool> {
-    let output = Command::new("id")
-        .arg("-u")
-        .output()
-        .context("cannot run id")?;
-    Ok(output.stdout.trim_ascii() == b"0")
-}
-
 /// Installs the server and no database.
 fn install() -> Result<()> {
     let setting = Path::new(NO_CLUSTER);
@@ -81,29 +72,10 @@ fn install() -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     fs::write(setting, "create_main_cluster = false\n")
         .with_context(|| format!("cannot write {NO_CLUSTER}"))?;
-    let installed = install_package();
+    let install = ["install", "--yes", "--no-install-recommends", PACKAGE];
+    let installed = debian::with_lists(|| apt_get(&install));
     fs::remove_file(setting).with_context(|| format!("cannot remove {NO_CLUSTER}"))?;
     installed
-}
-
-/// Installs the package. A fresh image has no list of packages, and an old list names files that are gone: both are
-/// mended by fetching the list, which is tried twice because mirrors change under it.
-fn install_package() -> Result<()> {
-    if apt_get(&["install", "--yes", "--no-install-recommends", PACKAGE]).is_ok() {
-        return Ok(());
-    }
-    apt_get(&["update"]).or_else(|_| apt_get(&["update"]))?;
-    apt_get(&["install", "--yes", "--no-install-recommends", PACKAGE])
-}
-
-fn apt_get(arguments: &[&str]) -> Result<()> {
-    succeed(
-        Command::new("apt-get")
-            .args(arguments)
-            .arg("--quiet")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null()),
-    )
 }
 
 #[cfg(test)]

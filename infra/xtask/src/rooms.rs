@@ -51,6 +51,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Its story runs the straight line.
     ("demo", &["pipeline"]),
     ("export", &[]),
+    // Modules as others carry them: it does not know what a registry of ours is.
+    ("oci", &[]),
     ("telemetry", &[]),
     (
         "cli",
@@ -66,6 +68,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "authoring",
             "demo",
             "export",
+            "oci",
             "telemetry",
         ],
     ),

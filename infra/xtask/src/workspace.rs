@@ -10,6 +10,7 @@ use serde_json::Value;
 /// The workspace.
 pub(crate) struct Workspace {
     root: PathBuf,
+    target: PathBuf,
     packages: Vec<Package>,
 }
 
@@ -44,6 +45,7 @@ impl Workspace {
             .context("cargo metadata names no packages")?;
         Ok(Self {
             root: text(&metadata, "workspace_root")?.into(),
+            target: text(&metadata, "target_directory")?.into(),
             packages: packages.iter().map(Package::read).collect::<Result<_>>()?,
         })
     }
@@ -51,6 +53,11 @@ impl Workspace {
     /// The folder of the workspace.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The folder of what is built.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Every package.

@@ -168,6 +168,20 @@ const USES: &[Use] = &[
         arguments: &["module", "push", "dim-thing.wasm"],
     },
     Use {
+        file: Some(SHOP),
+        before: nothing,
+        arguments: &["module", "export", "dim-thing@1.1.0", "things"],
+    },
+    Use {
+        file: Some(SHOP),
+        before: nothing,
+        arguments: &[
+            "module",
+            "import",
+            "oci://ada:lovelace@registry.example.org/dim-thing:1.1.0",
+        ],
+    },
+    Use {
         file: None,
         before: nothing,
         arguments: &["module", "list"],

@@ -111,7 +111,7 @@ fn what_the_warehouse_cannot_simply_follow_is_pushed_only_when_it_is_meant() -> 
         "dim-design@2.0.0 makes something else than 1.0.0, which is active",
         "the column `file_name` is gone",
         "the column `file_nome` is new and always has a value",
-        "hint: push it with --breaking when that is meant",
+        "hint: repeat it with --breaking when that is meant",
     ] {
         ensure!(refused.stderr.contains(told), "{}", refused.stderr);
     }

@@ -49,7 +49,12 @@ impl Push {
         let push = publish::Push {
             component: read(&file)?.into(),
             parameters: parameters(call, self.parameters.as_deref())?.into(),
-            signature: signed.map(|file| signature(&file)).transpose()?,
+            signatures: signed
+                .map(|file| signature(&file))
+                .transpose()?
+                .into_iter()
+                .collect(),
+            said: None,
             breaking: self.breaking,
             unlanded: self.unlanded,
         };
@@ -59,11 +64,16 @@ impl Push {
 }
 
 fn told(report: &PushReport, paint: Paint) -> String {
+    told_as("pushed", report, paint)
+}
+
+/// What a push did that is called by a `verb`.
+pub(super) fn told_as(verb: &str, report: &PushReport, paint: Paint) -> String {
     let module = &report.module;
     let mut text = match report.is_new {
         true => format!(
             "{} {module}, vouched for by {}\n",
-            paint.good("pushed"),
+            paint.good(verb),
             report.vouched_by
         ),
         false => format!("{module} is there already\n"),

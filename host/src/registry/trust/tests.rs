@@ -43,7 +43,7 @@ fn module(parameters: &[u8]) -> ModuleRef {
 fn a_module_that_a_trusted_key_signed_is_used() {
     let pair = pair();
     let signature = minisig(&text(&pair, COMPONENT, &statement(&module(b"p"))));
-    let admitted = trusting(&pair).admit(&module(b"p"), COMPONENT, b"p", Some(&signature));
+    let admitted = trusting(&pair).admit(&module(b"p"), COMPONENT, b"p", &[signature]);
     let id = public(&pair).id().to_owned();
     assert_eq!(id.len(), 16);
     assert_eq!(admitted.expect("it is signed"), Voucher::Key(id));
@@ -65,7 +65,7 @@ fn a_key_of_minisign_itself_has_the_number_that_it_prints() {
 #[test]
 fn a_module_that_nobody_signed_needs_the_switch() {
     let mut trust = trusting(&pair());
-    let refused = trust.admit(&module(b""), COMPONENT, b"", None);
+    let refused = trust.admit(&module(b""), COMPONENT, b"", &[]);
     let error = refused.expect_err("nobody signed it");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert_eq!(
@@ -73,7 +73,7 @@ fn a_module_that_nobody_signed_needs_the_switch() {
         format!("nobody has signed {}", module(b""))
     );
     trust.unsigned = true;
-    let admitted = trust.admit(&module(b""), COMPONENT, b"", None);
+    let admitted = trust.admit(&module(b""), COMPONENT, b"", &[]);
     assert_eq!(admitted.expect("the switch"), Voucher::Nobody);
 }
 
@@ -84,7 +84,7 @@ fn what_is_inside_the_program_needs_no_signature_and_with_parameters_it_does() {
         ..Trust::default()
     };
     let admit = |component: &[u8], parameters: &[u8]| {
-        trust.admit(&module(parameters), component, parameters, None)
+        trust.admit(&module(parameters), component, parameters, &[])
     };
     assert_eq!(admit(COMPONENT, b"").expect("it is ours"), Voucher::Program);
     assert!(admit(COMPONENT, b"p").is_err());
@@ -96,14 +96,24 @@ fn the_key_of_a_stranger_is_named_and_the_switch_lets_it_through() {
     let (ours, theirs) = (pair(), pair());
     let mut trust = trusting(&ours);
     let signature = minisig(&text(&theirs, COMPONENT, &statement(&module(b""))));
-    let refused = trust.admit(&module(b""), COMPONENT, b"", Some(&signature));
+    let refused = trust.admit(
+        &module(b""),
+        COMPONENT,
+        b"",
+        std::slice::from_ref(&signature),
+    );
     let error = refused.expect_err("a stranger");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains(public(&theirs).id()), "{error}");
     let hint = error.hint().expect("a hint");
     assert!(hint.contains(public(&ours).id()), "{hint}");
     trust.unsigned = true;
-    let admitted = trust.admit(&module(b""), COMPONENT, b"", Some(&signature));
+    let admitted = trust.admit(
+        &module(b""),
+        COMPONENT,
+        b"",
+        std::slice::from_ref(&signature),
+    );
     assert_eq!(admitted.expect("the switch"), Voucher::Nobody);
 }
 
@@ -144,7 +154,7 @@ fn a_signature_that_a_trusted_key_did_not_make_for_it_is_refused_always() {
             ..trusting(&ours)
         };
         for (text, reason) in &cases {
-            let admitted = trust.admit(&module(b""), COMPONENT, b"", Some(&minisig(text)));
+            let admitted = trust.admit(&module(b""), COMPONENT, b"", &[minisig(text)]);
             let error = admitted.expect_err(reason);
             assert_eq!(error.kind(), ErrorKind::Data, "{error}");
             let told = format!("{error}");
@@ -160,4 +170,27 @@ fn what_is_no_signature_is_none() {
     for text in ["", "RUQ", "a\nb\nc\nd", &three, &signed.replace('R', "Q")] {
         assert!(Minisig::parse(text).is_none(), "{text}");
     }
+}
+
+/// Of several signatures one that is right is enough; one that names a trusted key and is wrong is too much.
+#[test]
+fn of_several_signatures_those_of_trusted_keys_must_be_right() {
+    let (ours, strange) = (pair(), pair());
+    let module = module(b"");
+    let by = |pair: &KeyPair| minisig(&text(pair, COMPONENT, &statement(&module)));
+    let mut trust = trusting(&ours);
+    let (right, stranger) = (by(&ours), by(&strange));
+    for signatures in [
+        [right.clone(), stranger.clone()],
+        [stranger.clone(), right.clone()],
+    ] {
+        let admitted = trust.admit(&module, COMPONENT, b"", &signatures);
+        let id = public(&ours).id().to_owned();
+        assert_eq!(admitted.expect("ours is right"), Voucher::Key(id));
+    }
+    assert!(trust.keeps(&right) && !trust.keeps(&stranger));
+    let wrong = minisig(&text(&ours, b"other", &statement(&module)));
+    trust.unsigned = true;
+    let refused = trust.admit(&module, COMPONENT, b"", &[stranger, wrong]);
+    assert_eq!(refused.expect_err("ours is wrong").kind(), ErrorKind::Data);
 }
