@@ -71,7 +71,7 @@ fn an_artefact_is_laid_out_as_the_cncf_has_it() -> Result<()> {
             "layerDigests": [layer],
             "component": {
                 "exports": ["tidemill:transform/transform@1.0.0"],
-                "imports": ["tidemill:transform/types@1.0.0", "tidemill:transform/log@1.0.0"],
+                "imports": ["tidemill:transform/log@1.0.0", "tidemill:transform/types@1.0.0"],
                 "target": "tidemill:transform/module@1.0.0",
             },
         })

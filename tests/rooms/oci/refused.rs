@@ -160,13 +160,12 @@ fn an_artefact_that_says_to_be_another_module_is_refused() -> Result<()> {
     let other = format!("sha256:{}", "0".repeat(64));
     let noted = |key: &str, noted: Value| {
         let mut document = good.clone();
-        let annotations = document
-            .pointer_mut("/annotations")
-            .and_then(Value::as_object_mut);
-        annotations.context("annotations").map(|annotations| {
-            annotations.insert(key.to_owned(), noted);
-            document
-        })
+        let annotations = document.pointer_mut("/annotations");
+        let annotations = annotations.and_then(Value::as_object_mut);
+        annotations
+            .context("annotations")?
+            .insert(key.to_owned(), noted);
+        Ok::<_, anyhow::Error>(document)
     };
     let lacking = |key: &str| {
         let mut document = noted("tidemill.module.parameters", value!("AAAA"))?;
