@@ -28,7 +28,7 @@
 //! Nothing that comes back is believed: sizes are limited while it is read, digests are computed, and what it says to be
 //! is compared with what its component says of itself. Whether it is used is for the pipeline's push to decide.
 //!
-//! The client is one of our own over reqwest: seven requests and a login. `oci-client` 0.18 was rejected, for it reads
+//! The client is one of our own over reqwest: six requests and a login. `oci-client` 0.18 was rejected, for it reads
 //! manifests, tokens and errors without a limit, panics over a token or a location that is none, knows no identity
 //! tokens, hides why a login failed, and would have the Delta kernel built again for two features of reqwest.
 

@@ -303,9 +303,10 @@ impl Store for Repository {
         let mut put = Request::new(Method::PUT, url);
         put.body = Some(("application/octet-stream", bytes.clone()));
         let response = self.send(&put).await?;
-        match response.status() {
-            StatusCode::CREATED => Ok(()),
-            _ => Err(failure::refusal(self.registry(), response).await),
+        // 201 by the protocol, 202 by some registries.
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(failure::refusal(self.registry(), response).await),
         }
     }
 
@@ -314,9 +315,9 @@ impl Store for Repository {
         let mut put = Request::new(Method::PUT, self.url(&path)?);
         put.body = Some((MANIFEST, bytes.clone()));
         let response = self.send(&put).await?;
-        match response.status() {
-            StatusCode::CREATED => self.same(&response, &Digest::of(bytes)),
-            _ => Err(failure::refusal(self.registry(), response).await),
+        match response.status().is_success() {
+            true => self.same(&response, &Digest::of(bytes)),
+            false => Err(failure::refusal(self.registry(), response).await),
         }
     }
 }
