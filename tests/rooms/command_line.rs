@@ -18,8 +18,6 @@ use std::process::Output;
 
 use tidemill_tests::binary;
 
-pub(crate) use versions::component;
-
 /// Runs the program in `folder` with `arguments`, separated by blanks, and `variables` in its environment.
 fn tidemill(folder: &Path, arguments: &str, variables: &[(&str, &str)]) -> Output {
     binary::command()

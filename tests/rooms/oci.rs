@@ -15,7 +15,7 @@ use tidemill_tests::oci::OciRegistry;
 use tidemill_tests::project::{Project, Said};
 use tidemill_tests::puppet::Puppet;
 
-use super::command_line::component;
+use tidemill_tests::versions::component;
 
 const SHOP: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n";
 /// What the project file says while modules are developed.

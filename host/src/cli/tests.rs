@@ -35,8 +35,7 @@ fn every_verb_has_a_help_that_stays() {
     }
     for verb in [
         "new", "build", "test", "inspect", "key", "sign", "push", "export", "import", "list",
-        "shadow", "promote",
-        "rollback",
+        "shadow", "promote", "rollback",
     ] {
         insta::assert_snapshot!(format!("help_module_{verb}"), help(&["module", verb]));
     }

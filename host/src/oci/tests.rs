@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::contract::ModuleRef;
-use crate::error::{Classify as _, ErrorKind};
+use crate::error::ErrorKind;
 
 /// The shortest component there is.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
