@@ -299,7 +299,7 @@ impl Rebuilding<'_> {
             context: kept::context(micros, &sha256, parameters),
             limits: made.module.limits().clone(),
             sensitive: self.sensitive.clone(),
-            case: Arc::default(),
+            failure: Arc::default(),
         };
         let execution = Execution {
             module: made.module.clone(),
@@ -316,7 +316,7 @@ impl Rebuilding<'_> {
         };
         let outcome = match execution.run().await {
             Ok(outcome) => outcome,
-            Err(error) => return Err(keep.tell(&self.reader.processed, error).await),
+            Err(error) => return Err(keep.tell(&made.module, &self.reader.processed, error).await),
         };
         Ok(Done {
             landing: RebuiltLanding {
