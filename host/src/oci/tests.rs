@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::contract::ModuleRef;
-use crate::error::ErrorKind;
 
 /// The shortest component there is.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
