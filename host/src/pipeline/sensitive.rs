@@ -52,7 +52,7 @@ impl Granted {
         if !missing.is_empty() {
             return Err(NotGranted {
                 transform: table.to_owned(),
-                module: module.reference().clone(),
+                module: Box::new(module.reference().clone()),
                 line: line(plan, table, &missing),
                 missing,
                 reads: sensitive,
@@ -97,7 +97,7 @@ pub(crate) struct NotGranted {
     /// The warehouse table.
     pub(super) transform: String,
     /// What was to make it.
-    pub(super) module: ModuleRef,
+    pub(super) module: Box<ModuleRef>,
     /// What it reads without a grant.
     missing: Vec<SourceColumn>,
     /// Every sensitive column that it reads.

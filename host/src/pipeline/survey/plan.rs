@@ -234,7 +234,7 @@ pub(in crate::pipeline) async fn transform(
     };
     let module = match loaded {
         Ok(made) => Some(made.module.reference()),
-        Err(_) => refused.map(|refused| &refused.module),
+        Err(_) => refused.map(|refused| refused.module.as_ref()),
     };
     let mut planned = PlannedTransform {
         table: table.to_owned(),
