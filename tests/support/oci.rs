@@ -167,6 +167,10 @@ impl OciRegistry {
     }
 
     /// Waits until it can be asked; gives its port.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "another process writes the log, and nothing tells when"
+    )]
     fn wait(&mut self) -> Result<u16> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -125,6 +125,10 @@ fn every_prefix_of_a_stream_is_cut_or_ends_with_a_message() {
 
 #[test]
 #[allow(clippy::print_stdout)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it is no setting: `cargo x soak` asks for more"
+)]
 fn ten_thousand_mutations_of_a_stream_are_errors_or_valid_rows() {
     let asked = std::env::var(VARIABLE).ok();
     let mutations: u64 = asked.map_or(MUTATIONS, |asked| asked.parse().expect("a number"));
