@@ -250,12 +250,10 @@ fn events_have_the_shape_of_openlineage() -> Result<()> {
 }
 
 fn facets(event: &Value) -> Vec<&Value> {
-    let datasets = ["inputs", "outputs"].map(|side| event[side].as_array().into_iter().flatten());
-    let datasets = datasets
-        .into_iter()
-        .flatten()
-        .map(|dataset| &dataset["facets"]);
-    datasets.chain([&event["job"]["facets"]]).collect()
+    let datasets = ["inputs", "outputs"].map(|side| event.get(side).and_then(Value::as_array));
+    let datasets = datasets.into_iter().flatten().flatten();
+    let datasets = datasets.filter_map(|dataset| dataset.get("facets"));
+    datasets.chain(event.pointer("/job/facets")).collect()
 }
 
 #[test]
