@@ -169,6 +169,8 @@ impl Broom<'_> {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
+        // Asked first, for what is removed from it makes it young.
+        let is_old = written(&fs::metadata(folder)?)? < self.before;
         for entry in entries {
             let path = entry?.path();
             match path.is_dir() {
@@ -176,7 +178,6 @@ impl Broom<'_> {
                 false => self.file(&path)?,
             }
         }
-        let is_old = written(&fs::metadata(folder)?)? < self.before;
         if is_old && !self.rehearsal && fs::read_dir(folder)?.next().is_none() {
             fs::remove_dir(folder)?;
         }

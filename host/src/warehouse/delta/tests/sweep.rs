@@ -56,6 +56,33 @@ async fn files_of_killed_loads_are_swept_by_age() {
     assert_eq!(names(&delta, 7 * DAY, Sweep::Now).await, [old[1]]);
 }
 
+#[tokio::test]
+async fn what_a_dead_rebuild_left_is_swept_by_age_and_what_a_live_one_makes_is_not() {
+    let (_folder, delta) = warehouse();
+    load(&delta, 1, &rows(1..5)).await;
+    let [dead, live] = ["dead", "live"].map(|name| format!("_tidemill/rebuilds/{name}"));
+    let [old, young] = [(&dead, 8 * DAY), (&live, DAY)].map(|(rebuild, age)| {
+        let table = format!("{rebuild}/dim_location");
+        std::fs::create_dir_all(delta.folder.join(&table)).expect("folders");
+        let file = format!("{table}/part-00000.parquet");
+        write_aged(&delta, &file, age);
+        for folder in [&table, rebuild] {
+            let folder = File::open(delta.folder.join(folder)).expect("it is there");
+            let modified = folder.metadata().and_then(|metadata| metadata.modified());
+            let modified = modified.expect("it was made") - age;
+            folder.set_modified(modified).expect("it is ours");
+        }
+        file
+    });
+    assert_eq!(
+        names(&delta, 7 * DAY, Sweep::Rehearsal).await,
+        [old.as_str()]
+    );
+    assert_eq!(names(&delta, 7 * DAY, Sweep::Now).await, [old]);
+    assert!(!delta.folder.join(dead).exists(), "its folders go, too");
+    assert!(delta.folder.join(young).exists());
+}
+
 /// A load that died after its commits has given up files in the newest version that the published one needs.
 #[tokio::test]
 async fn what_is_published_is_kept_though_the_newest_version_gave_it_up() {
