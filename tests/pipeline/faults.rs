@@ -131,6 +131,10 @@ impl Story {
     }
 
     /// Compares with what is kept.
+    #[expect(
+        clippy::print_stdout,
+        reason = "`cargo x soak` adds up what tests survived"
+    )]
     pub(crate) fn end(self) -> Result<()> {
         let Self { file, text, .. } = self;
         ensure!(!text.contains("secret"), "a password is told:\n{text}");
@@ -152,7 +156,6 @@ impl Story {
             "{} tells more or less than is said:\n{text}",
             file.display()
         );
-        // `cargo x soak` adds them up.
         let faults = text.lines().filter(|line| line.starts_with("## "));
         println!("{} faults survived", faults.count());
         Ok(())
