@@ -7,7 +7,7 @@
 //! | `order` | the number is how many rows came before |
 //! | `texts` | it panics at a text that holds an apostrophe |
 //! | `patience` | it gives up at a text that holds an apostrophe, which a module may |
-//! | `many` | it gives up when more notes have come than [`MANY`] |
+//! | `many` | it gives up when more notes have come than `MANY` |
 //! | `keys` | it gives the rows of two notes the same key |
 //! | `lookup` | it panics when no author has arrived |
 
