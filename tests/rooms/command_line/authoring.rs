@@ -155,15 +155,17 @@ fn a_new_module_compiles_passes_its_first_case_and_is_told_what_it_makes_wrong()
     );
 
     // What is marked sensitive is not in it.
-    let marked = "source.shop.table.staff.sensitive=[\"name\"]";
+    let marked = "[source.shop.table.staff]\nsensitive = [\"name\"]\n";
+    std::fs::write(
+        project.path().join("tidemill.toml"),
+        format!("{SHOP}{marked}"),
+    )?;
     let cut = [
         "--from-run",
         "last",
         "--rows",
         "3",
         "--no-native",
-        "--set",
-        marked,
         "--output",
         "json",
     ];

@@ -183,10 +183,12 @@ fn what_needs_the_rows_before_is_kept_with_them() -> Result<()> {
     let file = kept(&project)?;
     let case: Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
     let rows = case["inputs"]["note"]["rows"].as_array().map(Vec::len);
-    assert_eq!(
-        (rows, &case["origin"]["left_out"]),
-        (Some(9_001), &Value::Null)
+    // How many of the others are left out depends on how long that takes.
+    ensure!(
+        rows.is_some_and(|rows| (9_001..10_000).contains(&rows)),
+        "{rows:?} rows"
     );
+    assert_eq!(case["origin"]["left_out"], Value::Null);
     assert_eq!(case["failure"]["code"], "many");
     tried(&project, file.to_str().context("a path")?)?;
     Ok(())
