@@ -239,6 +239,23 @@ stages = ["load", "extract"]
     }
 
     #[test]
+    fn a_list_outside_the_file_is_written_as_in_it_or_with_commas() {
+        for list in ["a, b,", "[\"a\", 'b']", " [ \"a\",\n \"b\" ] "] {
+            let flag = format!("source.totesys.exclude={list}");
+            let plan = plan_with(PROJECT, &[], &[&flag]).expect("a good project");
+            assert_eq!(plan.sources["totesys"].exclude, ["a", "b"], "{list}");
+        }
+        for list in ["[a]", "[1]", "[\"a\"", "[]\nlimits = 1"] {
+            let flag = format!("source.totesys.exclude={list}");
+            assert_eq!(
+                told(PROJECT, &[], &[&flag]),
+                "--set source.totesys.exclude: `source.totesys.exclude` is a text, not a list of texts \
+                 | write it as [\"_prisma_migrations\"]"
+            );
+        }
+    }
+
+    #[test]
     fn a_secret_that_is_not_there_is_an_error_only_when_it_is_used() {
         let plan = plan_with(PROJECT, &[], &[]).expect("the load stage needs no source");
         let error = plan.sources["totesys"].url.expose().expect_err("not set");

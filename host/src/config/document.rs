@@ -262,13 +262,7 @@ fn typed(text: &str, node: Node<'_>, path: &[String], place: &Place) -> Result<V
         Shape::Text => Some(Value::String(text.to_owned())),
         Shape::Integer => text.trim().parse().ok().map(Value::Integer),
         Shape::Boolean => text.trim().parse().ok().map(Value::Boolean),
-        Shape::Texts => Some(Value::Array(
-            text.split(',')
-                .map(str::trim)
-                .filter(|item| !item.is_empty())
-                .map(|item| Value::String(item.to_owned()))
-                .collect(),
-        )),
+        Shape::Texts => texts(text.trim()),
         Shape::Table => None,
     };
     value.ok_or_else(|| ConfigError::Type {
@@ -277,6 +271,21 @@ fn typed(text: &str, node: Node<'_>, path: &[String], place: &Place) -> Result<V
         expected: node.shape().name(),
         example: node.example(),
     })
+}
+
+/// A list as the file has it, `["a", "b"]`, or as people write one on a command line, `a,b`.
+fn texts(text: &str) -> Option<Value> {
+    if text.starts_with('[') {
+        let list = format!("list = {text}").parse::<Table>().ok()?;
+        let list = list.get("list").filter(|_| list.len() == 1)?;
+        let is_texts = list.as_array()?.iter().all(Value::is_str);
+        return is_texts.then(|| list.clone());
+    }
+    let items = text.split(',').map(str::trim);
+    let items = items.filter(|item| !item.is_empty());
+    Some(Value::Array(
+        items.map(|item| Value::String(item.to_owned())).collect(),
+    ))
 }
 
 fn found_name(value: &DeValue<'_>) -> &'static str {
