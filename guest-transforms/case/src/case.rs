@@ -243,6 +243,23 @@ impl Case {
             })
     }
 
+    /// Reads what a case gives and not what it expects, which may be of another version of the module: to be written
+    /// anew.
+    ///
+    /// # Errors
+    /// The text is no case, or gives what such a module does not take.
+    pub fn parse_given(file: &Path, text: &str, shape: &Shape) -> Result<Self, CaseError> {
+        let given = |mut document: Document| {
+            (document.output, document.retractions) = (None, None);
+            (document.rejects, document.failure) = (None, None);
+            Self::of(document, shape)
+        };
+        document(text).and_then(given).map_err(|message| CaseError {
+            file: file.to_owned(),
+            message,
+        })
+    }
+
     /// The parameters of a case, before it is known what the module declares: that depends on them.
     ///
     /// # Errors

@@ -96,6 +96,9 @@ impl Classify for AuthoringError {
             }
             Self::Build(error) => error.hint(),
             Self::Outline(_) => Some("make one of its crate with `tidemill module build`".into()),
+            Self::Read { cause, .. } if cause.kind() == std::io::ErrorKind::IsADirectory => Some(
+                "name a file; of the folder of a crate `tidemill module build` makes one".into(),
+            ),
             Self::Read { .. } => Some("check that the file exists and that you may read it".into()),
             Self::Write { cause, .. } if cause.kind() == std::io::ErrorKind::AlreadyExists => {
                 Some("name a file that is not there: a key is never written over".into())

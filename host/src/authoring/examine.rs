@@ -99,7 +99,9 @@ impl Classify for ExamineError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoCase { .. } => "mend the file; `cargo doc -p tidemill-case --open` says what stands in one".into(),
+            Self::NoCase { .. } => "mend the file, or write what it expects anew with --update; `cargo doc -p tidemill-case \
+                                    --open` says what stands in one"
+                .into(),
             Self::NoCases(_) => {
                 "write one, or cut one out of landed data with `tidemill module test --from-run RUN --rows 10`".into()
             }
@@ -147,6 +149,17 @@ impl Examination {
     /// # Errors
     /// `Config` when the file is no case of the module; as [`module`](Self::module).
     pub fn read(&mut self, file: &Path) -> crate::Result<(Case, Module)> {
+        let (case, module, _) = self.read_for(file, false)?;
+        Ok((case, module))
+    }
+
+    /// As [`read`](Self::read). To be written anew, a case may expect what this version of the module does not make:
+    /// then it expects nothing, and why is said.
+    fn read_for(
+        &mut self,
+        file: &Path,
+        update: bool,
+    ) -> crate::Result<(Case, Module, Option<String>)> {
         let text = std::fs::read_to_string(file).map_err(|cause| AuthoringError::Read {
             file: file.to_owned(),
             cause,
@@ -159,8 +172,13 @@ impl Examination {
         let parameters = Case::parameters(file, &text).map_err(|e| refused(e, "any module"))?;
         let module = self.module(&parameters)?;
         let shape = cases::shape(module.description());
-        let case = Case::parse(file, &text, &shape)
-            .map_err(|error| refused(error, &module.reference().name))?;
+        let (case, other) = match Case::parse(file, &text, &shape) {
+            Ok(case) => (case, None),
+            Err(error) => match Case::parse_given(file, &text, &shape) {
+                Ok(case) if update => (case, Some(error.message)),
+                _ => return Err(refused(error, &module.reference().name).into()),
+            },
+        };
         let module = match &case.origin {
             Some(origin) => {
                 let limits = cases::limits_of(origin).map_err(|error| ExamineError::NoCase {
@@ -172,7 +190,7 @@ impl Examination {
             }
             None => module,
         };
-        Ok((case, module))
+        Ok((case, module, other))
     }
 
     /// Runs a case and says what is not as it must be.
@@ -180,7 +198,7 @@ impl Examination {
     /// # Errors
     /// As [`read`](Self::read); `Unavailable` when the case is to be written anew and cannot be.
     pub fn examine(&mut self, file: &Path, manner: &Manner<'_>) -> crate::Result<Examined> {
-        let (mut case, module) = self.read(file)?;
+        let (mut case, module, other) = self.read_for(file, manner.update)?;
         let ran = cases::run_as_usual(&module, &case)?;
         let native = manner.native.and_then(|native| {
             let outcome = native.outcome(file, &cases::shape(module.description()))?;
@@ -191,7 +209,10 @@ impl Examination {
             title: case.title.clone(),
             rows_in: case.rows_in(),
             holds: true,
-            difference: lines(compare(&case.expected, &ran.outcome)),
+            difference: match other {
+                Some(other) => vec![format!("it expected what is not made any more: {other}")],
+                None => lines(compare(&case.expected, &ran.outcome)),
+            },
             native,
             fuel: ran.fuel,
             fuel_before: case.fuel,

@@ -197,6 +197,23 @@ fn a_new_module_compiles_passes_its_first_case_and_is_told_what_it_makes_wrong()
     // Everything once more, natively too.
     let all = held(&test(&project, &["--output", "json"])?)?;
     assert_eq!(all["cases"].as_array().map(Vec::len), Some(4), "{all}");
+
+    // A column with another name: what is expected is of another version, and is written anew, natively too.
+    edit(
+        &folder.join("src/lib.rs"),
+        "(\"name\", staff",
+        "(\"called\", staff",
+    )?;
+    let other = test(&project, &["--no-native"])?;
+    ensure!(
+        other.code == Some(2)
+            && other.stderr.contains("the module declares no column name")
+            && other.stderr.contains("--update"),
+        "{other:?}"
+    );
+    let anew = held(&test(&project, &["--update", "--output", "json"])?)?;
+    assert_eq!(anew["cases"][3]["updated"], true, "{anew}");
+    held(&test(&project, &["--output", "json"])?)?;
     edit(
         &folder.join("cases/found.json"),
         "\"columns\"",

@@ -94,6 +94,21 @@ fn a_case_is_written_as_it_was_read() {
 }
 
 #[test]
+fn what_a_case_gives_is_read_whatever_it_expects() {
+    let right = parse(RIGHT).expect("a case");
+    let (before, after) = RIGHT.split_once("\"output\"").expect("it expects rows");
+    let after = after.replacen("\"body\"]", "\"once\"]", 1);
+    let other = format!("{before}\"output\"{after}");
+    assert!(parse(&other).is_err());
+    let given =
+        Case::parse_given(Path::new("a.json"), &other, &shape()).expect("it gives the same");
+    assert_eq!(given.inputs, right.inputs);
+    assert_eq!(given.expected, Outcome::Made(Made::nothing(&shape())));
+    let broken = other.replacen("\"columns\"", "\"colums\"", 1);
+    assert!(Case::parse_given(Path::new("a.json"), &broken, &shape()).is_err());
+}
+
+#[test]
 fn a_wrong_value_is_shown_with_its_row_key_and_column() {
     assert_eq!(
         spoilt(
