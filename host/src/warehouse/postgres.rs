@@ -9,7 +9,7 @@
 //! once where the server answers again, by the next run where not. Everything that can be refused is refused before rows are read; rows are read
 //! before any table is altered, so that readers wait for the statements only and not for the source.
 //!
-//! A table that is made anew goes the same way: see [`rebuild`].
+//! A table that is made anew goes the same way: see `postgres/rebuild.rs`.
 //!
 //! Every call has a connection of its own: between landings there is nothing to keep, and a connection that
 //! broke is never used again. PostgreSQL 12 and later.
