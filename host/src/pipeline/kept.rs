@@ -34,7 +34,7 @@ use crate::sandbox::{Breach, Limits, Module, SandboxError};
 use crate::zone::{Zone, ZoneError};
 
 /// The most bytes of rows that are held for a failure that may never come. The columns of a batch are counted whole.
-const HELD_BYTES: usize = 32 << 20;
+const HELD_BYTES: usize = 8 << 20;
 /// How long rows are made fewer.
 const SHRINKING: Duration = Duration::from_secs(5);
 
