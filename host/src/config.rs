@@ -22,6 +22,7 @@ mod schema;
 mod secret;
 mod sensitive;
 mod settings;
+mod store;
 mod unit;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use plan::{
 pub use secret::Secret;
 pub use sensitive::SourceColumn;
 pub use settings::Settings;
+pub use store::{Encryption, StoreCredentials, StorePlan};
 
 /// The name of the project file.
 pub const FILE: &str = "tidemill.toml";

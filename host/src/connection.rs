@@ -1,8 +1,9 @@
 //! Connection URLs: plain data for sources and warehouses, and the one place that takes secrets out of them.
 //!
-//! How a URL becomes a live connection is said here only where a source and a warehouse need the same:
-//! [`postgres`].
+//! How settings become a live connection is said here only where several rooms need the same: [`postgres`] for sources
+//! and warehouses, [`aws`] for zones, warehouses and secrets.
 
+pub mod aws;
 pub mod postgres;
 
 /// Query parameters of a connection URL that hold a secret.

@@ -85,7 +85,8 @@ impl Pipeline {
     /// # Errors
     /// `Config` when a URL is malformed.
     pub async fn open(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Self> {
-        let zone = |url: &str| crate::zone::open(url, &plan.base);
+        let opener = crate::zone::Opener::new(&plan.base, &plan.zones.store);
+        let zone = |url: &str| opener.open(url);
         let modules = zone(&plan.zones.modules)?;
         Ok(Self {
             observer,

@@ -9,14 +9,18 @@ pub mod log;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod parquet;
+pub mod s3;
 pub mod watched;
 
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::config::StorePlan;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
 
@@ -59,6 +63,14 @@ pub enum ZoneError {
         /// How it differs.
         reason: String,
     },
+    /// The store creates what exists already, so that two hosts could overwrite each other.
+    #[error(
+        "the store of {zone} does not refuse to create an object that exists: two runs would overwrite each other"
+    )]
+    Unconditional {
+        /// The zone.
+        zone: String,
+    },
     /// The zone cannot be read or written.
     #[error("cannot {action} {object}")]
     Unavailable {
@@ -75,7 +87,7 @@ pub enum ZoneError {
 impl Classify for ZoneError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Url { .. } => ErrorKind::Config,
+            Self::Url { .. } | Self::Unconditional { .. } => ErrorKind::Config,
             Self::Exists { .. } => ErrorKind::Conflict,
             Self::Missing { .. } | Self::Gap { .. } | Self::Damaged { .. } => ErrorKind::Data,
             Self::Unavailable { .. } => ErrorKind::Unavailable,
@@ -87,7 +99,12 @@ impl Classify for ZoneError {
             FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
         };
         match self {
-            Self::Url { .. } => Some("write it as file://path".into()),
+            Self::Url { .. } => Some("write it as file://path or s3://bucket/prefix".into()),
+            Self::Unconditional { .. } => Some(
+                "use a store that honours `If-None-Match: *` on PutObject and CompleteMultipartUpload, as Amazon S3 and \
+                 MinIO do"
+                    .into(),
+            ),
             Self::Exists { .. } => {
                 Some("another run was faster; run again when it has ended".into())
             }
@@ -96,6 +113,9 @@ impl Classify for ZoneError {
                     .into(),
             ),
             Self::Gap { .. } => Some("restore it from a copy of the zone, and run again".into()),
+            Self::Unavailable { cause, .. } if cause.is::<s3::Refusal>() => cause
+                .downcast_ref()
+                .map(|refusal: &s3::Refusal| refusal.hint().into()),
             Self::Unavailable { cause, .. } => Some(
                 match cause.downcast_ref().map(std::io::Error::kind) {
                     Some(StorageFull | QuotaExceeded | FileTooLarge) => {
@@ -151,7 +171,7 @@ pub struct Written {
 /// lag behind and is used for sweeping only, never to decide what exists.
 #[async_trait]
 pub trait Zone: Send + Sync + std::fmt::Debug {
-    /// Where the zone is: `file:///path`.
+    /// Where the zone is: `file:///path`, `s3://bucket/prefix`.
     fn url(&self) -> &str;
 
     /// Creates an object from bytes that are at hand.
@@ -220,19 +240,37 @@ pub trait ObjectWriter: Send {
     async fn finish(self: Box<Self>) -> Result<Written, ZoneError>;
 }
 
-/// Opens the zone that `url` names. The folder is made when the first object is created.
-///
-/// # Errors
-/// `Config` when the scheme is unknown.
-pub fn open(url: &str, base: &std::path::Path) -> Result<std::sync::Arc<dyn Zone>, ZoneError> {
-    match url.split_once("://") {
-        Some(("file", path)) => {
-            let path = path.strip_prefix("./").unwrap_or(path);
-            Ok(std::sync::Arc::new(local::LocalZone::new(base.join(path))))
+/// Opens zones. Those in the same store share a connection to it.
+#[derive(Debug)]
+pub struct Opener {
+    base: PathBuf,
+    store: Arc<s3::Store>,
+}
+
+impl Opener {
+    /// Opens folders below `base`, and buckets of the store of these settings. Nothing is contacted yet.
+    pub fn new(base: impl Into<PathBuf>, store: &StorePlan) -> Self {
+        Self {
+            base: base.into(),
+            store: Arc::new(s3::Store::new(store.clone())),
         }
-        _ => Err(ZoneError::Url {
-            url: url.to_owned(),
-            reason: "its scheme is not file".into(),
-        }),
+    }
+
+    /// Opens the zone that `url` names. A folder is made when the first object is created, a bucket has to be there.
+    ///
+    /// # Errors
+    /// `Config` when the scheme is unknown or the rest of it names no place.
+    pub fn open(&self, url: &str) -> Result<Arc<dyn Zone>, ZoneError> {
+        match url.split_once("://") {
+            Some(("file", path)) => {
+                let path = path.strip_prefix("./").unwrap_or(path);
+                Ok(Arc::new(local::LocalZone::new(self.base.join(path))))
+            }
+            Some(("s3", location)) => Ok(Arc::new(s3::S3Zone::new(location, self.store.clone())?)),
+            _ => Err(ZoneError::Url {
+                url: url.to_owned(),
+                reason: "its scheme is neither file nor s3".into(),
+            }),
+        }
     }
 }

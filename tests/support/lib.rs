@@ -27,6 +27,7 @@ pub mod puppet;
 pub mod sessions;
 pub mod siege;
 pub mod star;
+pub mod store;
 #[cfg(target_os = "linux")]
 pub mod trace;
 pub mod versions;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LimitsPlan, ModulesPlan, Secret};
+use super::{LimitsPlan, ModulesPlan, Secret, StorePlan};
 use crate::run::Stage;
 use crate::source::SourceOptions;
 use crate::warehouse::WarehouseOptions;
@@ -41,7 +41,7 @@ pub struct Plan {
 }
 
 /// The URLs of the three zones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ZonesPlan {
     /// Raw rows as they were extracted.
     pub ingestion: String,
@@ -51,6 +51,8 @@ pub struct ZonesPlan {
     pub modules: String,
     /// How old is what no manifest names when it is removed.
     pub sweep_after: Duration,
+    /// The store of those zones that are buckets.
+    pub store: StorePlan,
 }
 
 /// One source and how it is read.

@@ -1,5 +1,7 @@
 //! From settings to the plan: references, units, names and defaults.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -8,12 +10,12 @@ use std::time::Duration;
 use super::document::Document;
 use super::settings::{
     LakeSettings, LimitsSettings, ModulesSettings, ScheduleSettings, ServeSettings, SourceSettings,
-    TableSettings, TransformSettings, WarehouseSettings,
+    StoreSettings, TableSettings, TransformSettings, WarehouseSettings,
 };
 use super::{
     ConfigError, Cursor, Environment, LimitsPlan, ModulesPlan, OnSchemaChange, Plan, Schedule,
-    Secret, ServePlan, Settings, SourceColumn, SourcePlan, TablePlan, TransformPlan, WarehousePlan,
-    When, ZonesPlan, modules, reference, unit,
+    Secret, ServePlan, Settings, SourceColumn, SourcePlan, StorePlan, TablePlan, TransformPlan,
+    WarehousePlan, When, ZonesPlan, modules, store,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -155,7 +157,27 @@ impl Resolver<'_> {
             processed: zone(&lake.processed, "processed")?,
             modules: zone(&lake.modules, "modules")?,
             sweep_after: self.sweep_after(lake, &key.of("sweep_after"))?,
+            store: self.store(&lake.s3, &key.of("s3"))?,
         })
+    }
+
+    fn store(&self, store: &StoreSettings, key: &Key) -> Result<StorePlan, ConfigError> {
+        let word = self.text(store.encryption.as_deref(), &key.of("encryption"))?;
+        let kms_key = self.text(store.kms_key.as_deref(), &key.of("kms_key"))?;
+        let encryption = store::encryption(word.as_deref(), kms_key).map_err(|problem| {
+            self.value(
+                &key.of("encryption"),
+                word.as_deref().unwrap_or_default(),
+                problem,
+            )
+        })?;
+        let plan = StorePlan {
+            region: self.text(store.region.as_deref(), &key.of("region"))?,
+            endpoint: self.text(store.endpoint.as_deref(), &key.of("endpoint"))?,
+            encryption,
+            ..StorePlan::default()
+        };
+        Ok(plan.or_variables(self.environment))
     }
 
     fn sweep_after(&self, lake: &LakeSettings, key: &Key) -> Result<Duration, ConfigError> {
@@ -470,74 +492,5 @@ impl Resolver<'_> {
             listen,
             grace: grace.unwrap_or(GRACE),
         })
-    }
-}
-
-/// Values, and what is wrong with them.
-impl Resolver<'_> {
-    fn text(&self, value: Option<&str>, key: &Key) -> Result<Option<String>, ConfigError> {
-        value.map(|text| self.expand(text, key)).transpose()
-    }
-
-    fn texts(&self, values: &[String], key: &Key) -> Result<Vec<String>, ConfigError> {
-        values.iter().map(|text| self.expand(text, key)).collect()
-    }
-
-    fn size(&self, value: Option<&str>, key: &Key) -> Result<Option<u64>, ConfigError> {
-        self.unit(value, key, unit::size, "is not a size")
-    }
-
-    fn duration(&self, value: Option<&str>, key: &Key) -> Result<Option<Duration>, ConfigError> {
-        self.unit(value, key, unit::duration, "is not a duration")
-    }
-
-    fn unit<U>(
-        &self,
-        value: Option<&str>,
-        key: &Key,
-        parse: impl Fn(&str) -> Option<U>,
-        problem: &str,
-    ) -> Result<Option<U>, ConfigError> {
-        value
-            .map(|written| {
-                parse(&self.expand(written, key)?).ok_or_else(|| self.value(key, written, problem))
-            })
-            .transpose()
-    }
-
-    fn secret(&self, value: &str, key: &Key) -> Secret {
-        match self.expand(value, key) {
-            Ok(value) => Secret::new(value),
-            Err(reason) => Secret::missing(reason),
-        }
-    }
-
-    fn expand(&self, text: &str, key: &Key) -> Result<String, ConfigError> {
-        reference::expand(text, self.environment, self.base).map_err(|unresolved| {
-            ConfigError::Reference {
-                setting: self.document.setting(&key.0),
-                target: unresolved.target,
-                problem: unresolved.problem,
-                hint: unresolved.hint,
-            }
-        })
-    }
-
-    /// What is wrong with a value. It is shown as it was written: what a reference stands for may be secret. `value` is
-    /// what was written where that is one of a list.
-    fn value(&self, key: &Key, value: &str, problem: &str) -> ConfigError {
-        ConfigError::Value {
-            setting: self.document.setting(&key.0),
-            value: self.document.text(&key.0).unwrap_or(value).to_owned(),
-            problem: problem.to_owned(),
-            example: self.document.example(&key.0),
-        }
-    }
-
-    fn missing(&self, key: &Key, assignment: &str) -> ConfigError {
-        ConfigError::MissingKey {
-            setting: self.document.setting(&key.0),
-            example: format!("{assignment}{}", self.document.example(&key.0)),
-        }
     }
 }

@@ -42,18 +42,39 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct LakeSettings {
     /// Raw rows as they were extracted. Default: `file://./lake/ingestion`.
-    #[schemars(example = &"file://./lake/ingestion")]
+    #[schemars(example = &"file://./lake/ingestion", example = &"s3://acme-ingestion/totesys")]
     pub ingestion: Option<String>,
     /// Rows as modules made them. Default: `file://./lake/processed`.
-    #[schemars(example = &"file://./lake/processed")]
+    #[schemars(example = &"file://./lake/processed", example = &"s3://acme-processed/totesys")]
     pub processed: Option<String>,
     /// Modules and their promotions. Default: `file://./lake/modules`.
-    #[schemars(example = &"file://./lake/modules")]
+    #[schemars(example = &"file://./lake/modules", example = &"s3://acme-modules/totesys")]
     pub modules: Option<String>,
     /// How old are files that died runs left and nothing names when they are removed; at least a day. Default: 7 days,
     /// in which somebody has looked at why a run died.
     #[schemars(example = &"7d")]
     pub sweep_after: Option<String>,
+    /// The store of zones that are `s3://` URLs.
+    pub s3: StoreSettings,
+}
+
+/// The store of zones that are `s3://` URLs. Credentials come from the environment, a profile or the machine's role.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The region of the buckets. Default: as the environment or the profile says.
+    #[schemars(example = &"eu-west-2")]
+    pub region: Option<String>,
+    /// The URL of a store that is not Amazon's. It has to honour `If-None-Match`. Default: as the environment says.
+    #[schemars(example = &"https://minio.example.org:9000")]
+    pub endpoint: Option<String>,
+    /// How objects are encrypted: `sse-s3`, by keys of the store's own, or `sse-kms`, by a key of the key service.
+    /// Default: as the bucket says.
+    #[schemars(example = &"sse-kms")]
+    pub encryption: Option<String>,
+    /// The key of `sse-kms`. Default: the account's own.
+    #[schemars(example = &"alias/warehouse")]
+    pub kms_key: Option<String>,
 }
 
 /// One source and how it is read.

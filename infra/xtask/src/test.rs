@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::workspace::{Workspace, call, cargo};
-use crate::{guests, oci_registry, postgres};
+use crate::{guests, minio, oci_registry, postgres};
 
 /// Tests that ran.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     guests::run()?;
     let workspace = Workspace::load()?;
     let registry = oci_registry::program(workspace.target())?;
+    let minio = minio::program(workspace.target())?;
     let binary = binary(&workspace, &[])?;
     let mut tally = Tally::default();
     let mut failures = Vec::new();
@@ -49,6 +50,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             .args(arguments)
             .env(postgres::VARIABLE, &postgres)
             .env(oci_registry::VARIABLE, &registry)
+            .env(minio::VARIABLE, &minio)
             .env("TIDEMILL_BIN", &binary);
         if std::io::stdout().is_terminal() {
             tests.arg("--color=always");

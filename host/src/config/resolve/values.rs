@@ -1,0 +1,82 @@
+//! Single values: what they stand for, and what is wrong with them.
+
+use std::time::Duration;
+
+use super::super::{ConfigError, Secret, reference, unit};
+use super::{Key, Resolver};
+
+impl Resolver<'_> {
+    pub(super) fn text(
+        &self,
+        value: Option<&str>,
+        key: &Key,
+    ) -> Result<Option<String>, ConfigError> {
+        value.map(|text| self.expand(text, key)).transpose()
+    }
+
+    pub(super) fn texts(&self, values: &[String], key: &Key) -> Result<Vec<String>, ConfigError> {
+        values.iter().map(|text| self.expand(text, key)).collect()
+    }
+
+    pub(super) fn size(&self, value: Option<&str>, key: &Key) -> Result<Option<u64>, ConfigError> {
+        self.unit(value, key, unit::size, "is not a size")
+    }
+
+    pub(super) fn duration(
+        &self,
+        value: Option<&str>,
+        key: &Key,
+    ) -> Result<Option<Duration>, ConfigError> {
+        self.unit(value, key, unit::duration, "is not a duration")
+    }
+
+    fn unit<U>(
+        &self,
+        value: Option<&str>,
+        key: &Key,
+        parse: impl Fn(&str) -> Option<U>,
+        problem: &str,
+    ) -> Result<Option<U>, ConfigError> {
+        value
+            .map(|written| {
+                parse(&self.expand(written, key)?).ok_or_else(|| self.value(key, written, problem))
+            })
+            .transpose()
+    }
+
+    pub(super) fn secret(&self, value: &str, key: &Key) -> Secret {
+        match self.expand(value, key) {
+            Ok(value) => Secret::new(value),
+            Err(reason) => Secret::missing(reason),
+        }
+    }
+
+    pub(super) fn expand(&self, text: &str, key: &Key) -> Result<String, ConfigError> {
+        reference::expand(text, self.environment, self.base).map_err(|unresolved| {
+            ConfigError::Reference {
+                setting: self.document.setting(&key.0),
+                target: unresolved.target,
+                problem: unresolved.problem,
+                hint: unresolved.hint,
+            }
+        })
+    }
+
+    /// What is wrong with a value. It is shown as it was written: what a reference stands for may be secret. `value` is
+    /// what was written where that is one of a list.
+    pub(super) fn value(&self, key: &Key, value: &str, problem: &str) -> ConfigError {
+        ConfigError::Value {
+            setting: self.document.setting(&key.0),
+            value: self.document.text(&key.0).unwrap_or(value).to_owned(),
+            problem: problem.to_owned(),
+            example: self.document.example(&key.0),
+        }
+    }
+
+    pub(super) fn missing(&self, key: &Key, assignment: &str) -> ConfigError {
+        ConfigError::MissingKey {
+            setting: self.document.setting(&key.0),
+            example: format!("{assignment}{}", self.document.example(&key.0)),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The connection to a store, shared by the zones that are in it.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::super::ZoneError;
+use crate::config::StorePlan;
+use crate::connection::aws;
+
+/// How often a request is sent before it counts as failed; the client waits longer each time, by chance, and as long as
+/// a store wants that says `SlowDown`.
+const ATTEMPTS: u32 = 6;
+/// The longest wait between two of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// What a connection may take, one attempt, and all attempts of a request together.
+const CONNECT: Duration = Duration::from_secs(5);
+const ATTEMPT: Duration = Duration::from_secs(60);
+const REQUEST: Duration = Duration::from_secs(180);
+
+/// A store and what is known of it.
+#[derive(Debug)]
+pub struct Store {
+    plan: StorePlan,
+    /// Made by the first who needs it: a run with folders alone looks for no credentials.
+    client: OnceCell<Client>,
+    /// What buckets were seen to do, by bucket.
+    proven: Mutex<BTreeSet<(String, Promise)>>,
+}
+
+/// What a bucket has to do before it is trusted with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Promise {
+    /// To be there, which a miss alone does not tell.
+    Exists,
+    /// To refuse a put of an object that exists.
+    RefusesPut,
+    /// To refuse to complete an upload in parts of an object that exists.
+    RefusesComplete,
+}
+
+impl Store {
+    /// The store of this plan. Nothing is contacted yet.
+    pub fn new(plan: StorePlan) -> Self {
+        Self {
+            plan,
+            client: OnceCell::new(),
+            proven: Mutex::default(),
+        }
+    }
+
+    pub(super) fn plan(&self) -> &StorePlan {
+        &self.plan
+    }
+
+    pub(super) async fn client(&self) -> &Client {
+        self.client.get_or_init(|| connect(&self.plan)).await
+    }
+
+    /// Runs `proving` unless `bucket` was seen to keep `promise` before; others wait for it.
+    pub(super) async fn prove(
+        &self,
+        bucket: &str,
+        promise: Promise,
+        proving: impl Future<Output = Result<(), ZoneError>> + Send,
+    ) -> Result<(), ZoneError> {
+        let place = (bucket.to_owned(), promise);
+        let mut proven = self.proven.lock().await;
+        if !proven.contains(&place) {
+            proving.await?;
+            proven.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Remembers that `bucket` was seen to keep `promise`.
+    pub(super) async fn saw(&self, bucket: &str, promise: Promise) {
+        let mut proven = self.proven.lock().await;
+        proven.insert((bucket.to_owned(), promise));
+    }
+}
+
+async fn connect(plan: &StorePlan) -> Client {
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_max_backoff(LONGEST_WAIT);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(REQUEST)
+        .build();
+    let shared = aws::configuration(plan).await;
+    let mut config = aws_sdk_s3::config::Builder::from(&shared)
+        .retry_config(retries)
+        .timeout_config(timeouts);
+    if let Some(endpoint) = &plan.endpoint {
+        // Names of buckets are names of hosts at Amazon only.
+        config = config.endpoint_url(endpoint).force_path_style(true);
+    }
+    Client::from_conf(config.build())
+}
