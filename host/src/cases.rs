@@ -16,6 +16,8 @@ pub use tidemill_case::{
     RejectedRow, Shape, batch, cells, compare, value,
 };
 
+use tidemill_case::is_beyond_native;
+
 use crate::contract::{Delivery, Description};
 use crate::error::{Classify, ErrorKind};
 use crate::sandbox::{Breach, Context, Limits, Module, Phase, SandboxError, Session, Step};
@@ -233,24 +235,14 @@ fn kind(breach: &Breach) -> FailureKind {
     }
 }
 
-/// Compares what the native run gave with what the sandbox gave. The native run knows less of failures: a panic is a
-/// trap of other words, and nobody sees to limits and rules there.
+/// Compares what the native run gave with what the sandbox gave.
 ///
 /// # Errors
 /// Everything that differs, with the native outcome as what was expected.
 pub fn compare_native(native: &Outcome, sandbox: &Outcome) -> Result<(), Difference> {
-    match (native, sandbox) {
-        (_, Outcome::Failed(failed))
-            if matches!(failed.kind, FailureKind::Limit | FailureKind::Breach) =>
-        {
-            Ok(())
-        }
-        (Outcome::Failed(native), Outcome::Failed(sandbox))
-            if (native.kind, sandbox.kind) == (FailureKind::Trap, FailureKind::Trap) =>
-        {
-            Ok(())
-        }
-        _ => compare(native, sandbox),
+    match is_beyond_native(sandbox, native) {
+        true => Ok(()),
+        false => compare(native, sandbox),
     }
 }
 

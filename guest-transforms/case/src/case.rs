@@ -244,14 +244,15 @@ impl Case {
     }
 
     /// Reads what a case gives and not what it expects, which may be of another version of the module: to be written
-    /// anew.
+    /// anew. What it gives that this version does not declare is left out, for it would not be given that by a run.
     ///
     /// # Errors
-    /// The text is no case, or gives what such a module does not take.
+    /// The text is no case, or lacks what such a module takes.
     pub fn parse_given(file: &Path, text: &str, shape: &Shape) -> Result<Self, CaseError> {
         let given = |mut document: Document| {
             (document.output, document.retractions) = (None, None);
             (document.rejects, document.failure) = (None, None);
+            document.keep_declared(shape);
             Self::of(document, shape)
         };
         document(text).and_then(given).map_err(|message| CaseError {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use arrow_array::RecordBatch;
 
-use crate::case::{Made, Outcome, RejectedRow};
+use crate::case::{FailureKind, Made, Outcome, RejectedRow};
 use crate::table::{cells, names};
 
 /// So many lines show what is wrong; more would bury it.
@@ -65,6 +65,21 @@ pub fn compare(expected: &Outcome, came: &Outcome) -> Result<(), Difference> {
         return Ok(());
     }
     Err(Difference { lines })
+}
+
+/// Whether a native run cannot come to what came of the sandbox. It knows less of failures: nobody sees to limits and
+/// rules there, and a panic is a trap of other words.
+pub fn is_beyond_native(sandbox: &Outcome, native: &Outcome) -> bool {
+    let Outcome::Failed(sandbox) = sandbox else {
+        return false;
+    };
+    match sandbox.kind {
+        FailureKind::Limit | FailureKind::Breach => true,
+        FailureKind::Trap => {
+            matches!(native, Outcome::Failed(native) if native.kind == FailureKind::Trap)
+        }
+        FailureKind::GaveUp => false,
+    }
 }
 
 fn counted(made: &Made) -> String {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use arrow_schema::SchemaRef;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::case::{Failed, Origin, RejectedRow};
+use crate::case::{Failed, Origin, RejectedRow, Shape};
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
@@ -37,6 +38,37 @@ pub(crate) struct Document {
     pub(crate) fuel: Option<u64>,
     #[serde(default)]
     pub(crate) fuel_tolerance_percent: Option<u32>,
+}
+
+impl Document {
+    /// Leaves out the inputs that a module does not have, and their columns that it does not declare.
+    pub(crate) fn keep_declared(&mut self, shape: &Shape) {
+        self.inputs
+            .retain(|table, _| shape.inputs.iter().any(|input| input.table == *table));
+        for input in &shape.inputs {
+            let Some(written) = self.inputs.get_mut(&input.table) else {
+                continue;
+            };
+            keep_columns(&mut written.columns, &mut written.rows, &input.rows);
+            if let Some(deleted) = &mut written.deleted {
+                keep_columns(&mut deleted.columns, &mut deleted.rows, &input.key);
+            }
+        }
+    }
+}
+
+/// Leaves out the columns that a schema does not have. A row of another length stays as it is: it is refused later.
+fn keep_columns(columns: &mut Vec<String>, rows: &mut [Vec<Box<RawValue>>], schema: &SchemaRef) {
+    let kept: Vec<bool> = columns
+        .iter()
+        .map(|column| schema.field_with_name(column).is_ok())
+        .collect();
+    for row in rows.iter_mut().filter(|row| row.len() == kept.len()) {
+        let mut keep = kept.iter();
+        row.retain(|_| keep.next().copied().unwrap_or(true));
+    }
+    let mut keep = kept.iter();
+    columns.retain(|_| keep.next().copied().unwrap_or(true));
 }
 
 /// Only the version, to tell a newer file from a wrong one.

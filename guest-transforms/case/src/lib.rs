@@ -49,6 +49,9 @@
 //! Both the host and the SDK need this, and neither may know the other, so it is a crate: it knows Arrow and JSON, and
 //! no sandbox, session or zone. [`Shape`] is all that it is told of a module.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 mod case;
 mod compare;
 mod document;
@@ -60,8 +63,27 @@ pub use case::{
     Case, CaseError, CaseInput, Context, Failed, FailureKind, InputShape, Made, Origin, Outcome,
     RejectedRow, Shape,
 };
-pub use compare::{Difference, compare};
+pub use compare::{Difference, compare, is_beyond_native};
 pub use table::{batch, cells};
+
+/// The cases in a folder, by name: its files that end in `.json`.
+///
+/// # Errors
+/// The folder cannot be read: it is not there, for example.
+pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
 
 /// The version of the format that is written, and the newest that is read.
 pub const FORMAT: u32 = 1;

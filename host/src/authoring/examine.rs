@@ -8,6 +8,7 @@ mod extremes;
 mod properties;
 mod shrink;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -87,6 +88,15 @@ pub enum ExamineError {
     /// There is nothing to run.
     #[error("there is no case in {}", .0.display())]
     NoCases(PathBuf),
+    /// The folder of cases is there and cannot be read.
+    #[error("cannot read {}", folder.display())]
+    Unreadable {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's error.
+        #[source]
+        cause: io::Error,
+    },
     /// A case of that name is there.
     #[error("{} is there already", .0.display())]
     Taken(PathBuf),
@@ -94,7 +104,10 @@ pub enum ExamineError {
 
 impl Classify for ExamineError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Config
+        match self {
+            Self::Unreadable { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Config,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -105,6 +118,7 @@ impl Classify for ExamineError {
             Self::NoCases(_) => {
                 "write one, or cut one out of landed data with `tidemill module test --from-run RUN --rows 10`".into()
             }
+            Self::Unreadable { .. } => "let the user that runs tidemill read the folder and its files".into(),
             Self::Taken(_) => "rename the file that you add".into(),
         })
     }
@@ -263,23 +277,14 @@ impl Examination {
 /// The cases in the folder `cases` of a crate, by name.
 ///
 /// # Errors
-/// `Config` when there is none.
+/// `Config` when there is none, `Unavailable` when the folder cannot be read.
 pub fn cases_in(folder: &Path) -> Result<Vec<PathBuf>, ExamineError> {
     let folder = folder.join("cases");
-    let mut files: Vec<_> = std::fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .collect();
-    files.sort();
-    match files.is_empty() {
-        true => Err(ExamineError::NoCases(folder)),
-        false => Ok(files),
+    match tidemill_case::files(&folder) {
+        Ok(files) if files.is_empty() => Err(ExamineError::NoCases(folder)),
+        Ok(files) => Ok(files),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Err(ExamineError::NoCases(folder)),
+        Err(cause) => Err(ExamineError::Unreadable { folder, cause }),
     }
 }
 

@@ -122,7 +122,7 @@ fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
                 format!("{} {}", module.name, module.version),
                 module.digest.short(),
             ),
-            None => ("not in the registry".into(), "–".into()),
+            None => ("none in use".into(), "–".into()),
         };
         columns.row([
             table.table.clone(),

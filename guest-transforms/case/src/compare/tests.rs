@@ -109,6 +109,23 @@ fn what_a_case_gives_is_read_whatever_it_expects() {
 }
 
 #[test]
+fn what_a_version_does_not_declare_is_not_given_to_it_when_its_case_is_written_anew() {
+    let mut shape = shape();
+    for input in &mut shape.inputs {
+        input.rows = Arc::new(Schema::new(vec![input.rows.field(0).clone()]));
+    }
+    let strict = Case::parse(Path::new("a.json"), RIGHT, &shape).expect_err("it gives more");
+    assert!(strict.message.contains("no column body"), "{strict}");
+    let given = Case::parse_given(Path::new("a.json"), RIGHT, &shape).expect("it is left out");
+    let (right, given) = (parse(RIGHT).expect("a case"), &given.inputs[0]);
+    assert_eq!(given.rows.column(0), right.inputs[0].rows.column(0));
+    assert_eq!(given.deleted, right.inputs[0].deleted);
+    shape.inputs.clear();
+    let none = Case::parse_given(Path::new("a.json"), RIGHT, &shape).expect("no input is left");
+    assert!(none.inputs.is_empty());
+}
+
+#[test]
 fn a_wrong_value_is_shown_with_its_row_key_and_column() {
     assert_eq!(
         spoilt(

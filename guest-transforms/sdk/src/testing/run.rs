@@ -10,6 +10,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use tidemill_case::{
     Case, Failed, FailureKind, InputShape, Made, Outcome, RejectedRow, Shape, compare,
+    is_beyond_native,
 };
 
 use crate::description::{Description, Role};
@@ -44,10 +45,14 @@ pub fn check_cases<T: Transform>(transform: impl Fn() -> T) {
 pub fn check_cases_with<T: Transform>(make: impl Fn(&[u8]) -> Result<T, Failure>) {
     let named = variable(CASE).map(PathBuf::from);
     let outcomes = variable(OUTCOMES).map(PathBuf::from);
-    let files = named.map_or_else(|| files(Path::new("cases")), |file| vec![file]);
-    if files.is_empty() {
-        panic!("the folder cases has no .json file");
-    }
+    let files = match named {
+        Some(file) => vec![file],
+        None => match tidemill_case::files(Path::new("cases")) {
+            Ok(files) if files.is_empty() => panic!("the folder cases has no .json file"),
+            Ok(files) => files,
+            Err(error) => panic!("the folder cases cannot be read: {error}"),
+        },
+    };
     let mut faults = String::new();
     for file in files {
         if let Err(fault) = check(&make, &file, outcomes.as_deref()) {
@@ -103,37 +108,12 @@ fn check<T: Transform>(
     Ok(())
 }
 
-/// Compares an outcome of a native run, which knows less of failures than the sandbox: a panic is a trap of other words,
-/// and nobody sees to limits and rules.
+/// Compares an outcome of a native run with what is expected of the sandbox.
 fn judge(expected: &Outcome, came: &Outcome) -> Result<(), tidemill_case::Difference> {
-    match (expected, came) {
-        (Outcome::Failed(expected), _)
-            if matches!(expected.kind, FailureKind::Limit | FailureKind::Breach) =>
-        {
-            Ok(())
-        }
-        (Outcome::Failed(expected), Outcome::Failed(came))
-            if (expected.kind, came.kind) == (FailureKind::Trap, FailureKind::Trap) =>
-        {
-            Ok(())
-        }
-        _ => compare(expected, came),
+    match is_beyond_native(expected, came) {
+        true => Ok(()),
+        false => compare(expected, came),
     }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .collect();
-    files.sort();
-    files
 }
 
 /// What a case has to know of a description.
