@@ -116,6 +116,28 @@ async fn a_running_serve_takes_promotions_and_rollbacks_at_its_next_run() -> Res
     assert_eq!(served(&project, &source, 4).await?, "Pound Sterling");
     // What the version made is there until it is rebuilt, and the run that made it says so.
     assert_eq!(name(&project, 3)?.as_deref(), Some("Pound sterling"));
+    // Made anew beside the service, whose runs commit to the same log and the same table meanwhile.
+    for (round, currency) in (5..8).enumerate() {
+        let mut rebuild = project.command(["rebuild", "dim_currency"])?;
+        let rebuild = rebuild
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        assert_eq!(served(&project, &source, currency).await?, "Pound Sterling");
+        let rebuilt = rebuild.wait_with_output()?;
+        let words = String::from_utf8_lossy(&rebuilt.stderr);
+        ensure!(rebuilt.status.success(), "rebuild {round}: {words}");
+        for known in 1..=currency {
+            let name = name(&project, known)?;
+            ensure!(
+                name.as_deref() == Some("Pound Sterling"),
+                "{known}: {name:?}"
+            );
+        }
+    }
     ensure!(service.0.try_wait()?.is_none(), "the service ended");
+    let log = std::fs::read_to_string(project.path().join("serve.log"))?;
+    ensure!(!log.contains("ERROR"), "{log}");
+    project.done(["verify"])?;
     Ok(())
 }
