@@ -20,6 +20,7 @@ mod kept;
 mod landing;
 pub mod lineage;
 mod load;
+mod maker;
 mod modules;
 mod observer;
 mod preview;
@@ -57,6 +58,7 @@ use crate::zone::{Zone, parquet::Part};
 use extract::{ExtractError, Extraction};
 use inputs::{Landings, Reader};
 use load::Loading;
+use maker::Maker;
 use modules::{Made, Shelf};
 use report::{
     Check, ExtractReport, LoadReport, Observer, PlanReport, RejectReason, RunReport, RunSummary,
@@ -160,14 +162,9 @@ impl Pipeline {
                 source: &source,
                 landings: Landings::new(self.landed.clone(), &source),
                 tables,
-                reader: self.reader(),
-                output: Watched::new(self.processed.clone()),
+                maker: self.maker(run),
                 sweep_after: self.plan.zones.sweep_after,
-                run,
                 standing: &standing,
-                observer: self.observer.clone(),
-                sensitive: Arc::new(self.plan.sensitive().collect()),
-                at_once: std::thread::available_parallelism().map_or(2, usize::from),
             };
             transformation
                 .run(&mut report)
@@ -395,6 +392,18 @@ impl Pipeline {
             registry: &self.registry,
             trust: &self.trust,
             sandbox: &self.sandbox,
+        }
+    }
+
+    /// What makes tables in this run.
+    fn maker(&self, run: &RunId) -> Maker {
+        Maker {
+            reader: self.reader(),
+            output: Watched::new(self.processed.clone()),
+            run: run.clone(),
+            observer: self.observer.clone(),
+            sensitive: Arc::new(self.plan.sensitive().collect()),
+            at_once: std::thread::available_parallelism().map_or(2, usize::from),
         }
     }
 

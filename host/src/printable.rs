@@ -1,5 +1,22 @@
 //! Text of others, made safe to print: values and names come from databases, words from modules.
 
+use arrow::array::Array;
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// A value as Arrow writes it, all of it and not yet safe to print; `None` for NULL.
+///
+/// # Errors
+/// When Arrow has no text for its type.
+pub(crate) fn value(column: &dyn Array, row: usize) -> Result<Option<String>, ArrowError> {
+    if column.is_null(row) {
+        return Ok(None);
+    }
+    let format = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column, &format)?;
+    Ok(Some(formatter.value(row).try_to_string()?))
+}
+
 /// `text` without a character that does something to a terminal: those are escaped. Lines stay lines.
 pub(crate) fn whole(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

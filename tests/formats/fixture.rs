@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
 use tidemill::digest::Digest;
+use tidemill::zone::{Zone, local::LocalZone};
 use tidemill_tests::binary::workspace;
 use tidemill_tests::project::Project;
 
@@ -19,6 +21,25 @@ pub(crate) const PACKED: &str = ".gz";
 /// The folder of the fixture of a version.
 pub(crate) fn folder(version: &str) -> PathBuf {
     workspace().join("tests/fixtures").join(version)
+}
+
+/// Makes sure that the files of a version have the digests of its list, and the list itself the digest `list`.
+pub(crate) fn ensure_unchanged(version: &str, list: &str) -> Result<()> {
+    let folder = folder(version);
+    let listed = fs::read_to_string(folder.join(SUMS))?;
+    let digest = Digest::of(&listed).to_string();
+    ensure!(
+        digest == list,
+        "the list of digests has the digest {digest}"
+    );
+    let sums = sums(&folder)?;
+    ensure!(sums == listed, "the files are now:\n{sums}");
+    Ok(())
+}
+
+/// A zone of a project.
+pub(crate) fn zone(project: &Project, folder: &str) -> Arc<dyn Zone> {
+    Arc::new(LocalZone::new(project.path().join("lake").join(folder)))
 }
 
 /// The digests of everything below `folder`, a line each, as `sha256sum` writes them.

@@ -9,16 +9,15 @@ use futures::TryStreamExt as _;
 use serde_json::Value;
 use tidemill::config::{self, Cursor, Environment, When};
 use tidemill::contract::LoadMode;
-use tidemill::digest::Digest;
 use tidemill::manifest::{LandingManifest, Manifest, ManifestLog, Object, ProcessedManifest};
 use tidemill::registry::{Pick, Registry, Wanted};
 use tidemill::sandbox::{Limits, Sandbox};
 use tidemill::table::{Fidelity, KeyOrigin, TableKind};
 use tidemill::watermark::{CompareReason, CursorValue, Position, Watermark, Window};
-use tidemill::zone::{Zone, local::LocalZone, parquet};
+use tidemill::zone::{Zone, parquet};
 use tidemill_tests::project::Project;
 
-use crate::fixture;
+use crate::fixture::{self, zone};
 
 const VERSION: &str = "v1";
 /// The digest of the list of digests: who changes the fixture has to change this, and must not.
@@ -29,10 +28,6 @@ const RUNS: [&str; 3] = [
     "20261121T153940870Z-08823792",
     "20261121T153947268Z-097a2c88",
 ];
-
-fn zone(project: &Project, folder: &str) -> Arc<dyn Zone> {
-    Arc::new(LocalZone::new(project.path().join("lake").join(folder)))
-}
 
 /// What the program makes of a document of the fixture, by way of a log in which it has the number that it says.
 async fn document<M: Manifest>(name: &str) -> Result<M> {
@@ -51,11 +46,7 @@ async fn document<M: Manifest>(name: &str) -> Result<M> {
 
 #[test]
 fn nobody_has_changed_the_fixture() -> Result<()> {
-    let folder = fixture::folder(VERSION);
-    let list = std::fs::read_to_string(folder.join(fixture::SUMS))?;
-    assert_eq!(Digest::of(&list).to_string(), SUMS, "the list of digests");
-    assert_eq!(fixture::sums(&folder)?, list, "the files");
-    Ok(())
+    fixture::ensure_unchanged(VERSION, SUMS)
 }
 
 #[test]

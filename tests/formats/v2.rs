@@ -1,33 +1,21 @@
 //! What versions that know rebuilds added to the project of version 1. Nothing here changes but the addition of what was
 //! forgotten.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tidemill::digest::Digest;
 use tidemill::manifest::{ManifestLog, PROCESSED_FORMAT, ProcessedManifest};
 use tidemill::registry::Registry;
-use tidemill::zone::local::LocalZone;
 use tidemill_tests::project::Project;
 
-use crate::fixture;
+use crate::fixture::{self, zone};
 
 const VERSION: &str = "v2";
 /// The digest of the list of digests: who changes the fixture has to change this, and must not.
 const SUMS: &str = "19e6cc9ce79e13b5ecbd4ab8c1a1f3a1eb436dcf5d633706bce0e777fca0751d";
 
-fn zone(project: &Project, folder: &str) -> Arc<LocalZone> {
-    Arc::new(LocalZone::new(project.path().join("lake").join(folder)))
-}
-
 #[test]
 fn nobody_has_changed_the_fixture() -> Result<()> {
-    let folder = fixture::folder(VERSION);
-    let list = std::fs::read_to_string(folder.join(fixture::SUMS))?;
-    assert_eq!(Digest::of(&list).to_string(), SUMS, "the list of digests");
-    assert_eq!(fixture::sums(&folder)?, list, "the files");
-    Ok(())
+    fixture::ensure_unchanged(VERSION, SUMS)
 }
 
 #[tokio::test]

@@ -38,7 +38,6 @@ mod rebuilding;
 pub mod report;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Pipeline;
@@ -48,7 +47,6 @@ use crate::error::{Classify as _, ErrorKind, Result};
 use crate::manifest::{LastRebuild, ProcessedManifest};
 use crate::registry::{Promotion, Wanted};
 use crate::run::{RunId, Stage};
-use crate::zone::watched::Watched;
 use rebuilding::{Rebuilding, Rebuilt, Wish};
 use report::RebuildReport;
 
@@ -131,12 +129,7 @@ impl Pipeline {
         let rebuilding = Rebuilding {
             wishes,
             landed: self.landed.clone(),
-            reader: self.reader(),
-            output: Watched::new(self.processed.clone()),
-            run,
-            observer: self.observer.clone(),
-            sensitive: Arc::new(self.plan.sensitive().collect()),
-            at_once: std::thread::available_parallelism().map_or(2, usize::from),
+            maker: self.maker(run),
         };
         let rebuilt = rebuilding.run().await;
         rebuilt.map_err(|error| error.at(Stage::Transform))

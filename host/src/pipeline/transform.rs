@@ -5,29 +5,26 @@
 //! stays behind at that landing; the others go on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 
-use super::current::{current_inputs, keep};
-use super::execute::{Execution, Outcome, inputs_of};
+use super::current::current_inputs;
+use super::execute::{Outcome, inputs_of};
 use super::history;
-use super::inputs::{InputError, Landings, Reader};
-use super::kept::{self, Keep};
+use super::inputs::{InputError, Landings};
+use super::maker::Maker;
 use super::modules::Made;
 use super::rebuild::Standing;
-use super::report::{Observer, RejectReason, TableFailure, TableTransformed, TransformReport};
+use super::report::{RejectReason, TableFailure, TableTransformed, TransformReport};
 use super::sweep::Notes;
-use crate::config::SourceColumn;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{FORMAT, InputObjects, ManifestLog, ProcessedManifest, Through};
-use crate::run::{RunId, Stage};
+use crate::run::Stage;
 use crate::sandbox::Reject;
 use crate::table::TableName;
-use crate::zone::parquet::{Settings, WRITER};
-use crate::zone::watched::Watched;
+use crate::zone::parquet::WRITER;
 
 /// Reasons of refused rows that a report shows.
 const REASONS: usize = 8;
@@ -58,22 +55,12 @@ pub(super) struct Transformation<'a> {
     pub(super) landings: Landings,
     /// The tables that are made from it, with their modules.
     pub(super) tables: Vec<Made>,
-    /// Both zones.
-    pub(super) reader: Reader,
-    /// The processed zone, where rows go.
-    pub(super) output: Watched,
+    /// What makes them.
+    pub(super) maker: Maker,
     /// How old is what is swept.
     pub(super) sweep_after: Duration,
-    /// The run.
-    pub(super) run: &'a RunId,
     /// What was known of rebuilds when the modules were loaded.
     pub(super) standing: &'a Standing,
-    /// Told of progress.
-    pub(super) observer: Arc<dyn Observer>,
-    /// Columns whose values are not to leave the zones.
-    pub(super) sensitive: Arc<BTreeSet<SourceColumn>>,
-    /// Tables made at the same time.
-    pub(super) at_once: usize,
 }
 
 impl Transformation<'_> {
@@ -82,8 +69,8 @@ impl Transformation<'_> {
     /// # Errors
     /// `Conflict` when another run committed meanwhile, `Unavailable` when a zone does not answer.
     pub(super) async fn run(&mut self, report: &mut TransformReport) -> Result<()> {
-        let log = ManifestLog::<ProcessedManifest>::new(self.reader.processed.clone(), "");
-        let notes = Notes::<ProcessedManifest>::new(self.reader.processed.clone(), "");
+        let log = ManifestLog::<ProcessedManifest>::new(self.maker.reader.processed.clone(), "");
+        let notes = Notes::<ProcessedManifest>::new(self.maker.reader.processed.clone(), "");
         let mut swept = false;
         let mut newest = log.newest().await?;
         if let Some(newest) = &newest {
@@ -102,7 +89,11 @@ impl Transformation<'_> {
                 .collect();
             let mut manifest = self.manifest(landing, newest.as_ref()).await?;
             let begun = notes
-                .begin(self.run, manifest.sequence, self.prefixes(&manifest, &due))
+                .begin(
+                    &self.maker.run,
+                    manifest.sequence,
+                    self.prefixes(&manifest, &due),
+                )
                 .await?;
             let outcomes = self.make(&manifest, &due).await;
             for (table, elapsed, outcome) in outcomes {
@@ -129,18 +120,20 @@ impl Transformation<'_> {
                 landings.remove(&landing);
             }
             if manifest.tables.is_empty() {
-                notes.settle(&begun, &self.output, None).await;
+                notes.settle(&begun, &self.maker.output, None).await;
                 continue;
             }
             self.keep_current(&mut manifest).await?;
             let manifest = manifest.formatted();
-            notes.commit(&begun, &self.output, &manifest).await?;
+            notes.commit(&begun, &self.maker.output, &manifest).await?;
             if !std::mem::replace(&mut swept, true) {
                 report
                     .swept
                     .add(notes.sweep(&begun, self.sweep_after).await);
             }
-            notes.settle(&begun, &self.output, Some(&manifest)).await;
+            notes
+                .settle(&begun, &self.maker.output, Some(&manifest))
+                .await;
             newest = Some(manifest);
         }
         Ok(())
@@ -208,7 +201,7 @@ impl Transformation<'_> {
         Ok(ProcessedManifest {
             format: FORMAT,
             sequence: newest.map_or(1, |m| m.sequence + 1),
-            run: self.run.clone(),
+            run: self.maker.run.clone(),
             tidemill: env!("CARGO_PKG_VERSION").to_owned(),
             writer: WRITER.to_owned(),
             source: self.source.to_owned(),
@@ -237,7 +230,9 @@ impl Transformation<'_> {
         stream::iter(due)
             .map(|made| async move {
                 let started = Instant::now();
-                self.observer.began(Stage::Transform, &made.table, None);
+                self.maker
+                    .observer
+                    .began(Stage::Transform, &made.table, None);
                 let outcome = self.make_one(manifest, made).await;
                 let said = match &outcome {
                     Ok(outcome) => format!(
@@ -247,10 +242,12 @@ impl Transformation<'_> {
                     ),
                     Err(error) => format!("failed: {error}"),
                 };
-                self.observer.ended(Stage::Transform, &made.table, &said);
+                self.maker
+                    .observer
+                    .ended(Stage::Transform, &made.table, &said);
                 (made.table.clone(), started.elapsed(), outcome)
             })
-            .buffered(self.at_once.max(1))
+            .buffered(self.maker.at_once.max(1))
             .collect()
             .await
     }
@@ -258,34 +255,11 @@ impl Transformation<'_> {
     async fn make_one(&self, manifest: &ProcessedManifest, made: &Made) -> Result<Outcome> {
         let (landing, kept) = (manifest.landing, &manifest.current);
         let (inputs, keys) = inputs_of(&self.landings, &made.module, landing, kept).await?;
-        let micros = manifest.logical_time.timestamp_micros();
-        let parameters = made.module.parameters().to_vec();
-        let keep = Keep {
-            source: made.source.clone(),
-            run: self.run.clone(),
-            landing,
-            context: kept::context(micros, &manifest.landing_sha256, parameters),
-            limits: made.module.limits().clone(),
-            sensitive: self.sensitive.clone(),
-            failure: Arc::default(),
-        };
-        let execution = Execution {
-            module: made.module.clone(),
-            reader: self.reader.clone(),
-            inputs,
-            keys,
-            logical_time: manifest.logical_time,
-            landing_sha256: manifest.landing_sha256,
-            output: Arc::new(self.output.clone()),
-            prefix: self.made_below(manifest, &made.table),
-            settings: Settings::default(),
-            observer: self.observer.clone(),
-            keep: Some(keep.clone()),
-        };
-        match execution.run().await {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => Err(keep.tell(&made.module, &self.reader.processed, error).await),
-        }
+        let landing = self.landings.get(landing).await?;
+        let prefix = self.made_below(manifest, &made.table);
+        self.maker
+            .make(made, &landing, (inputs, keys), prefix)
+            .await
     }
 
     fn current_inputs(&self) -> BTreeSet<&str> {
@@ -307,7 +281,7 @@ impl Transformation<'_> {
             "{}/{}/{}-{:010}",
             super::folder(table),
             manifest.logical_time.format("%Y/%m/%d"),
-            self.run,
+            self.maker.run,
             manifest.landing
         )
     }
@@ -317,7 +291,7 @@ impl Transformation<'_> {
             "_current/{}/{}/{}-{:010}",
             self.source,
             super::folder(table),
-            self.run,
+            self.maker.run,
             manifest.landing
         )
     }
@@ -326,9 +300,8 @@ impl Transformation<'_> {
     async fn keep_current(&self, manifest: &mut ProcessedManifest) -> Result<()> {
         for table in self.current_inputs() {
             let (prefix, at) = (self.kept_below(manifest, table), (table, manifest.landing));
-            let output = Arc::new(self.output.clone());
-            let (landings, reader) = (&self.landings, &self.reader);
-            let kept = keep(landings, reader, output, at, &manifest.current, prefix).await?;
+            let (maker, kept) = (&self.maker, &manifest.current);
+            let kept = maker.keep_current(&self.landings, at, kept, prefix).await?;
             if let Some(kept) = kept {
                 manifest.current.insert(TableName::new(table), kept);
             }

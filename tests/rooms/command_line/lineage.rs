@@ -317,7 +317,6 @@ fn a_row_is_traced_to_its_landed_row() -> Result<()> {
     Ok(())
 }
 
-/// A table that is made anew: what is gone from it was taken by the landing in which it is missing.
 #[test]
 fn what_is_sensitive_is_replaced_in_a_trace() -> Result<()> {
     let project = project()?;

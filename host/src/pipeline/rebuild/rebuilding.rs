@@ -9,7 +9,6 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use super::is_due;
 use super::outputs::Outputs;
 use super::report::TableRebuilt;
-use crate::config::SourceColumn;
 use crate::contract::LoadMode;
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
@@ -17,22 +16,21 @@ use crate::manifest::{
     InputObjects, LandingManifest, LastRebuild, ManifestError, ManifestLog, ProcessedManifest,
     RebuiltLanding, RebuiltTable, rows_of,
 };
-use crate::pipeline::current::{current_inputs, keep};
-use crate::pipeline::execute::{Execution, inputs_of};
+use crate::pipeline::current::current_inputs;
+use crate::pipeline::execute::inputs_of;
 use crate::pipeline::folder;
 use crate::pipeline::history;
-use crate::pipeline::inputs::{InputError, Landings, Reader};
-use crate::pipeline::kept::{self, Keep};
+use crate::pipeline::inputs::{InputError, Landings};
+use crate::pipeline::maker::Maker;
 use crate::pipeline::modules::Made;
-use crate::pipeline::report::{Observer, TableFailure};
+use crate::pipeline::report::TableFailure;
 use crate::pipeline::sweep::{Begun, Notes};
 use crate::pipeline::transform::{inputs_digest, reasons};
 use crate::run::{RunId, Stage};
 use crate::sandbox::Reject;
 use crate::table::TableName;
 use crate::zone::Zone;
-use crate::zone::parquet::{Settings, WRITER};
-use crate::zone::watched::Watched;
+use crate::zone::parquet::WRITER;
 
 /// How often a rebuild takes the next number when runs were faster. Each time it makes what they have added and no more.
 const ATTEMPTS: u32 = 20;
@@ -58,21 +56,12 @@ pub(super) struct Rebuilt {
 }
 
 /// Tables that are made anew together: one manifest, and one commit in the warehouse.
-pub(super) struct Rebuilding<'a> {
+pub(super) struct Rebuilding {
     pub(super) wishes: Vec<Wish>,
     /// The landing zone.
     pub(super) landed: Arc<dyn Zone>,
-    /// Both zones.
-    pub(super) reader: Reader,
-    /// The processed zone, where rows go.
-    pub(super) output: Watched,
-    pub(super) run: &'a RunId,
-    /// Told of progress.
-    pub(super) observer: Arc<dyn Observer>,
-    /// Columns whose values are not to leave the zones.
-    pub(super) sensitive: Arc<BTreeSet<SourceColumn>>,
-    /// Executions at the same time.
-    pub(super) at_once: usize,
+    /// What makes them.
+    pub(super) maker: Maker,
 }
 
 /// One landing that a table is made of.
@@ -90,64 +79,69 @@ struct Done {
     computed: Option<Vec<Reject>>,
 }
 
-impl Rebuilding<'_> {
+impl Rebuilding {
     /// Makes the tables and commits the manifest. Where runs commit meanwhile, it makes what they have added.
     ///
     /// # Errors
     /// `Conflict` when runs were faster too often, `Unavailable`. A table's failure is in what is given back.
     pub(super) async fn run(&self) -> Result<Rebuilt> {
-        let zone = self.reader.processed.clone();
+        let zone = self.maker.reader.processed.clone();
         let log = ManifestLog::<ProcessedManifest>::new(zone.clone(), "");
         let notes = Notes::<ProcessedManifest>::new(zone, "");
         let names: BTreeSet<&str> = self.wishes.iter().map(|w| w.made.table.as_str()).collect();
         let mut outputs = Outputs::default();
         let mut begun: Option<Begun> = None;
-        for attempt in 1..=ATTEMPTS {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let newest = log.newest().await?;
             let mut rebuilt = Rebuilt::default();
             let due = self.due(newest.as_ref(), &mut rebuilt);
             let Some(newest) = newest.filter(|_| !due.is_empty()) else {
                 if let Some(begun) = &begun {
-                    notes.settle(begun, &self.output, None).await;
+                    notes.settle(begun, &self.maker.output, None).await;
                 }
                 return Ok(rebuilt);
             };
             outputs.read(&log, newest.sequence, &names).await?;
-            let mut manifest = following(&newest, self.run);
+            let mut manifest = following(&newest, &self.maker.run);
             let prefixes = names.iter().map(|table| self.below(table)).collect();
-            let note = notes.begin(self.run, manifest.sequence, prefixes).await?;
+            let note = notes
+                .begin(&self.maker.run, manifest.sequence, prefixes)
+                .await?;
             // What was written for the number that another took is ours by the new note.
-            if let Some(before) = begun.replace(note) {
+            if let Some(before) = begun.take() {
                 notes.forget(&before).await;
             }
-            let Some(begun) = &begun else { continue };
-            self.make(
+            let begun = begun.insert(note);
+            let made = self.make(
                 &newest,
                 &due,
                 attempt,
                 &mut outputs,
                 &mut manifest,
                 &mut rebuilt,
-            )
-            .await?;
+            );
+            made.await?;
             let manifest = manifest.formatted();
             if manifest.rebuilds.is_empty() {
-                notes.settle(begun, &self.output, None).await;
+                notes.settle(begun, &self.maker.output, None).await;
                 return Ok(rebuilt);
             }
             match log.commit(&manifest).await {
                 Ok(()) => {
-                    notes.settle(begun, &self.output, Some(&manifest)).await;
+                    notes
+                        .settle(begun, &self.maker.output, Some(&manifest))
+                        .await;
                     return Ok(rebuilt);
                 }
                 Err(ManifestError::Taken { .. }) if attempt < ATTEMPTS => {}
                 Err(error) => {
-                    notes.settle(begun, &self.output, None).await;
+                    notes.settle(begun, &self.maker.output, None).await;
                     return Err(error.into());
                 }
             }
         }
-        Ok(Rebuilt::default())
     }
 
     /// The wishes that are not fulfilled yet.
@@ -177,7 +171,7 @@ impl Rebuilding<'_> {
     ) -> Result<()> {
         for wish in due {
             let table = &wish.made.table;
-            self.observer.began(Stage::Transform, table, None);
+            self.maker.observer.began(Stage::Transform, table, None);
             let made = self
                 .table(newest, &wish.made, attempt, outputs, manifest)
                 .await;
@@ -185,7 +179,7 @@ impl Rebuilding<'_> {
                 Ok((_, told)) => format!("{} reused, {} recomputed", told.reused, told.recomputed),
                 Err(error) => format!("failed: {error}"),
             };
-            self.observer.ended(Stage::Transform, table, &said);
+            self.maker.observer.ended(Stage::Transform, table, &said);
             match made {
                 Ok((made, told)) => {
                     let last = LastRebuild {
@@ -228,7 +222,7 @@ impl Rebuilding<'_> {
         }
         let done: Vec<Done> = stream::iter(jobs)
             .map(|job| self.execute(made, job, attempt))
-            .buffered(self.at_once.max(1))
+            .buffered(self.maker.at_once.max(1))
             .try_collect()
             .await?;
         for done in &done {
@@ -258,14 +252,16 @@ impl Rebuilding<'_> {
         let kept = outputs.kept_before(number);
         let (inputs, keys) = inputs_of(landings, &made.module, number, &kept).await?;
         let digest = inputs_digest(&made.module.reference().digest, &inputs, &landing.1);
-        let zone = &self.reader.processed;
+        let zone = &self.maker.reader.processed;
         let found = outputs.find(zone, &made.table, digest).await?;
         if found.is_none() && made.module.description().output.mode != LoadMode::Overwrite {
             for table in current_inputs(std::iter::once(&*made.module)) {
                 let below = self.below(&made.table);
                 let prefix = format!("{below}{number:010}-{attempt}/current/{}", folder(table));
-                let (output, at) = (Arc::new(self.output.clone()), (table, number));
-                if let Some(rows) = keep(landings, &self.reader, output, at, &kept, prefix).await? {
+                let rows = self
+                    .maker
+                    .keep_current(landings, (table, number), &kept, prefix);
+                if let Some(rows) = rows.await? {
                     let table = TableName::new(table);
                     let newer = manifest.current.get(&table);
                     if newer.is_none_or(|newer| newer.landing < rows.landing) {
@@ -289,41 +285,19 @@ impl Rebuilding<'_> {
             return Ok(Done { landing, computed });
         }
         let (landing, sha256) = (&job.landing.0, job.landing.1);
-        let below = self.below(&made.table);
-        let micros = landing.logical_time.timestamp_micros();
-        let parameters = made.module.parameters().to_vec();
-        let keep = Keep {
-            source: made.source.clone(),
-            run: self.run.clone(),
-            landing: landing.sequence,
-            context: kept::context(micros, &sha256, parameters),
-            limits: made.module.limits().clone(),
-            sensitive: self.sensitive.clone(),
-            failure: Arc::default(),
-        };
-        let execution = Execution {
-            module: made.module.clone(),
-            reader: self.reader.clone(),
-            inputs: job.inputs,
-            keys: job.keys,
-            logical_time: landing.logical_time,
-            landing_sha256: sha256,
-            output: Arc::new(self.output.clone()),
-            prefix: format!("{below}{:010}-{attempt}", landing.sequence),
-            settings: Settings::default(),
-            observer: self.observer.clone(),
-            keep: Some(keep.clone()),
-        };
-        let outcome = match execution.run().await {
-            Ok(outcome) => outcome,
-            Err(error) => return Err(keep.tell(&made.module, &self.reader.processed, error).await),
-        };
+        let prefix = format!(
+            "{}{:010}-{attempt}",
+            self.below(&made.table),
+            landing.sequence
+        );
+        let given = (job.inputs, job.keys);
+        let outcome = self.maker.make(made, &job.landing, given, prefix).await?;
         Ok(Done {
             landing: RebuiltLanding {
                 landing: landing.sequence,
                 landing_sha256: sha256,
                 logical_time: landing.logical_time,
-                run: self.run.clone(),
+                run: self.maker.run.clone(),
                 writer: WRITER.to_owned(),
                 made: outcome.table,
             },
@@ -333,7 +307,7 @@ impl Rebuilding<'_> {
 
     /// What the keys of everything begin with that is written for a table.
     fn below(&self, table: &str) -> String {
-        format!("{}/rebuilt/{}/", folder(table), self.run)
+        format!("{}/rebuilt/{}/", folder(table), self.maker.run)
     }
 }
 

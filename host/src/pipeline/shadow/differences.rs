@@ -8,7 +8,6 @@ use arrow::compute::{is_not_null, or};
 use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::report::{ColumnChange, ColumnDifferences, RowDifferences, RowExample, ValueExample};
 use crate::pipeline::sensitive::PLACEHOLDER;
@@ -147,9 +146,13 @@ fn differing(was: &ArrayRef, is: &ArrayRef) -> Result<BooleanArray, ArrowError> 
         return distinct(was, is);
     }
     let rows = 0..was.len();
-    rows.map(|row| Ok(Some(shown(was, row)? != shown(is, row)?)))
-        .collect::<Result<Vec<_>, ArrowError>>()
-        .map(BooleanArray::from)
+    rows.map(|row| {
+        Ok(Some(
+            printable::value(was, row)? != printable::value(is, row)?,
+        ))
+    })
+    .collect::<Result<Vec<_>, ArrowError>>()
+    .map(BooleanArray::from)
 }
 
 fn is_nested(kind: &DataType) -> bool {
@@ -196,16 +199,7 @@ fn value(column: &ArrayRef, row: usize, hidden: bool) -> Result<Option<String>, 
     if hidden {
         return Ok(column.is_valid(row).then(|| PLACEHOLDER.to_owned()));
     }
-    Ok(shown(column, row)?.map(|text| printable::line(&text, VALUE_BYTES)))
-}
-
-fn shown(column: &ArrayRef, row: usize) -> Result<Option<String>, ArrowError> {
-    if column.is_null(row) {
-        return Ok(None);
-    }
-    let format = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column.as_ref(), &format)?;
-    Ok(Some(formatter.value(row).try_to_string()?))
+    Ok(printable::value(column, row)?.map(|text| printable::line(&text, VALUE_BYTES)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use arrow::compute::{CastOptions, and, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::TraceError;
 use super::report::Value;
@@ -63,7 +62,7 @@ impl Key {
                 data_type: data_type.to_string(),
                 value: printable::line(value, VALUE_BYTES),
             })?;
-            let text = shown(&typed, 0)?.unwrap_or_default();
+            let text = printable::value(&typed, 0)?.unwrap_or_default();
             Ok(Part {
                 column: column.clone(),
                 data_type,
@@ -222,22 +221,13 @@ pub(super) fn values(rows: &RecordBatch, row: usize) -> Result<Vec<Value>, Trace
     let schema = rows.schema();
     let columns = schema.fields().iter().zip(rows.columns());
     let values = columns.map(|(field, column)| {
-        let value = shown(column, row)?;
+        let value = printable::value(column, row)?;
         Ok(Value {
             column: field.name().clone(),
             value: value.map(|text| printable::line(&text, VALUE_BYTES)),
         })
     });
     values.collect()
-}
-
-fn shown(column: &ArrayRef, row: usize) -> Result<Option<String>, ArrowError> {
-    if column.is_null(row) {
-        return Ok(None);
-    }
-    let format = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(column.as_ref(), &format)?;
-    Ok(Some(formatter.value(row).try_to_string()?))
 }
 
 /// An identifier as SQL.

@@ -55,20 +55,13 @@ impl Stage {
         retractions: BatchStream,
     ) -> Result<Self, WarehouseError> {
         let mut stage = Self::of_origin(server, number, target, origin).await?;
-        let columns: Vec<(usize, &LoadColumn)> = target
-            .columns
-            .iter()
-            .map(|column| (column.index, column))
-            .collect();
-        // Retractions hold the key columns alone, in key order.
-        let keys: Vec<(usize, &LoadColumn)> = target.key_columns().enumerate().collect();
-        server.make(target, &stage.rows, &columns).await?;
-        stage.row_count = server.copy(target, &stage.rows, &columns, rows).await?;
-        // Rows without a key are all there are: nothing of theirs is retracted.
+        let loaded = loaded(target);
+        server.make(target, &stage.rows, &loaded).await?;
+        let keys = keys(target);
         if !keys.is_empty() {
             server.make(target, &stage.keys, &keys).await?;
-            stage.key_count = server.copy(target, &stage.keys, &keys, retractions).await?;
         }
+        stage.copy(server, target, rows, retractions).await?;
         Ok(stage)
     }
 
@@ -82,13 +75,7 @@ impl Stage {
         rows: BatchStream,
         retractions: BatchStream,
     ) -> Result<(), WarehouseError> {
-        let columns: Vec<(usize, &LoadColumn)> = target
-            .columns
-            .iter()
-            .map(|column| (column.index, column))
-            .collect();
-        let keys: Vec<(usize, &LoadColumn)> = target.key_columns().enumerate().collect();
-        let beside = match keys.is_empty() {
+        let beside = match target.key.is_empty() {
             true => String::new(),
             false => format!(", {}", self.keys),
         };
@@ -99,9 +86,23 @@ impl Stage {
             .tell_origin(&self.origin, origin)
             .await
             .map_err(failed)?;
-        self.row_count = server.copy(target, &self.rows, &columns, rows).await?;
+        self.copy(server, target, rows, retractions).await
+    }
+
+    /// Copies both streams into tables that are empty.
+    async fn copy(
+        &mut self,
+        server: Server<'_>,
+        target: &Target,
+        rows: BatchStream,
+        retractions: BatchStream,
+    ) -> Result<(), WarehouseError> {
+        let (rows_to, keys_to) = (&self.rows, &self.keys);
+        self.row_count = server.copy(target, rows_to, &loaded(target), rows).await?;
+        let keys = keys(target);
+        // Rows without a key are all there are: nothing of theirs is retracted.
         if !keys.is_empty() {
-            self.key_count = server.copy(target, &self.keys, &keys, retractions).await?;
+            self.key_count = server.copy(target, keys_to, &keys, retractions).await?;
         }
         Ok(())
     }
@@ -143,18 +144,24 @@ impl Stage {
             target.sql_name(),
             join(names, ", ")
         );
-        let columns: Vec<(usize, &LoadColumn)> = target
-            .columns
-            .iter()
-            .map(|column| (column.index, column))
-            .collect();
-        let count = server.send(target, &copy, &columns, rows).await?;
+        let count = server.send(target, &copy, &loaded(target), rows).await?;
         let origin = server.quoted(&self.origin, &target.provenance).await;
         for statement in ddl::provenance(target, &origin.map_err(failed)?) {
             client.batch_execute(&statement).await.map_err(failed)?;
         }
         Ok(count)
     }
+}
+
+/// The columns of a table with their places in the rows.
+fn loaded(target: &Target) -> Vec<(usize, &LoadColumn)> {
+    let columns = target.columns.iter();
+    columns.map(|column| (column.index, column)).collect()
+}
+
+/// The key columns with their places in the retractions, which hold them alone, in key order.
+fn keys(target: &Target) -> Vec<(usize, &LoadColumn)> {
+    target.key_columns().enumerate().collect()
 }
 
 /// The server that is loaded into, inside a transaction.
