@@ -367,6 +367,12 @@ pub trait Warehouse: Send + Sync + std::fmt::Debug {
     /// The names of tables and views that can be queried, in name order.
     async fn tables(&self) -> Result<Vec<String>, WarehouseError>;
 
+    /// The column that numbers the versions of `table`, where `asked` is the one that is asked for: a table that was
+    /// there before may do that by a key of its own.
+    async fn record_id(&self, _table: &str, asked: String) -> Result<String, WarehouseError> {
+        Ok(asked)
+    }
+
     /// Removes files that no table has needed for `age`. A server looks after its own.
     ///
     /// # Errors

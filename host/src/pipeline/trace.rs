@@ -119,10 +119,11 @@ impl Pipeline {
         key: &Key,
     ) -> Result<Vec<RecordBatch>> {
         let order = match output.mode {
-            LoadMode::AppendVersions => Some(match &output.record_id {
-                Some(record_id) => record_id.clone(),
-                None => format!("{table}_record_id"),
-            }),
+            LoadMode::AppendVersions => {
+                let asked = output.record_id.clone();
+                let asked = asked.unwrap_or_else(|| format!("{table}_record_id"));
+                Some(self.warehouse()?.record_id(table, asked).await?)
+            }
             LoadMode::Scd2 => Some(VALID_FROM.to_owned()),
             LoadMode::Upsert | LoadMode::Overwrite => None,
         };

@@ -245,4 +245,13 @@ impl Warehouse for PostgresWarehouse {
         connection.close().await;
         Ok(tables)
     }
+
+    async fn record_id(&self, table: &str, asked: String) -> Result<String, WarehouseError> {
+        let connection = self.connect().await?;
+        let found = catalog::record_id(&connection, &self.schema, table, &asked);
+        let action = format!("describe the table {table}");
+        let found = self.answer(&action, found).await?;
+        connection.close().await;
+        Ok(found.unwrap_or(asked))
+    }
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tidemill_tests::postgres::{Server, connect};
 use tidemill_tests::project::{Project, Said};
 
 use tidemill_tests::versions::component;
@@ -416,6 +417,60 @@ fn what_cannot_be_traced_says_why() -> Result<()> {
     ensure!(
         lost.stderr.contains(landed) && lost.stderr.contains("is missing"),
         "{lost:#?}"
+    );
+    Ok(())
+}
+
+/// A table that was there before has no columns of provenance, and numbers its versions in a column of its own name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_a_provided_table_has_versions_and_no_maker() -> Result<()> {
+    let server = Server::shared();
+    let star = server.fresh_database().await;
+    connect(&star)
+        .await?
+        .batch_execute(
+            "CREATE TABLE fact_payment (fact_key serial PRIMARY KEY, payment_id int NOT NULL, paid boolean NOT NULL)",
+        )
+        .await?;
+    let mut project = Project::with_file(
+        "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n[warehouse]\nurl = \"${env:STAR}\"\n\
+         [modules]\nunsigned = true\n[transform.fact_payment]\nmodule = \"fact-payment@1\"\n",
+    )?;
+    project.set("STAR", &star);
+    let source = Connection::open(project.path().join("shop.db"))?;
+    source.execute_batch(
+        "CREATE TABLE payment (payment_id int4 NOT NULL PRIMARY KEY, created_at timestamp NOT NULL,
+             last_updated timestamp NOT NULL, transaction_id int4, counterparty_id int4, payment_amount numeric(10,2),
+             currency_id int4, payment_type_id int4, paid boolean, payment_date text);
+         INSERT INTO payment VALUES (7, '2022-11-03 14:20:52.187', '2022-11-03 14:20:52.187', 1, 2, '9.50', 3, 4, 0,
+             '2022-11-09')",
+    )?;
+    let module = project.path().join("payment.wasm");
+    std::fs::write(module, component("fact-payment", &[])?)?;
+    project.done(["module", "push", "payment.wasm"])?;
+    project.done(["module", "promote", "fact-payment@1.0.0", "--why", "first"])?;
+    project.done(["run"])?;
+    source.execute_batch("UPDATE payment SET paid = 1")?;
+    project.done(["run"])?;
+    let report = json_of(&project, &["trace", "fact_payment", "7"])?;
+    let versions = report["versions"].as_array().context("versions")?;
+    let paid = |version: &Value| -> Value {
+        let mut values = version["values"].as_array().into_iter().flatten();
+        values
+            .find(|v| v["column"] == "paid")
+            .map_or(Value::Null, |v| v["value"].clone())
+    };
+    assert_eq!(
+        versions.iter().map(paid).collect::<Vec<_>>(),
+        ["false", "true"],
+        "{report:#}"
+    );
+    assert_eq!(names(&report["versions"], "state"), ["superseded", "current"]);
+    assert!(versions.iter().all(|version| version["made"].is_null()));
+    let notes = report["notes"].to_string();
+    ensure!(
+        notes.contains("no columns that say what made a row"),
+        "{notes}"
     );
     Ok(())
 }

@@ -153,6 +153,23 @@ pub(super) async fn single_primary_key(
     row.map(|row| row.try_get(0)).transpose()
 }
 
+/// The column that numbers the versions of a table: the one that is asked for, or its own key of a single column.
+pub(super) async fn record_id(
+    client: &Client,
+    schema: &str,
+    table: &str,
+    asked: &str,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let Some(relation) = relation(client, schema, table).await? else {
+        return Ok(None);
+    };
+    let columns = columns(client, relation.oid).await?;
+    match columns.iter().any(|column| column.name == asked) {
+        true => Ok(Some(asked.to_owned())),
+        false => single_primary_key(client, relation.oid).await,
+    }
+}
+
 /// The foreign keys that point at a table.
 pub(super) async fn references(
     client: &Client,
