@@ -11,6 +11,7 @@ mod demo;
 mod discover;
 mod doctor;
 mod failure;
+mod health;
 mod init;
 mod invocation;
 mod lineage;
@@ -87,6 +88,7 @@ enum Verb {
     Trace(trace::Trace),
     Sweep(sweep::Sweep),
     Serve(serve::Serve),
+    Health(health::Health),
     Demo(demo::Demo),
     #[command(subcommand)]
     Module(module::Module),
@@ -122,6 +124,7 @@ impl Verb {
             Self::Trace(verb) => verb.answer(call).await,
             Self::Sweep(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,
+            Self::Health(verb) => verb.answer(call).await,
             Self::Demo(verb) => verb.answer(call).await,
             Self::Module(verb) => verb.answer(call).await,
             Self::Schema(verb) => Ok(verb.answer()),
@@ -132,6 +135,15 @@ impl Verb {
     /// Whether the verb listens for signals itself.
     fn minds_signals(&self) -> bool {
         matches!(self, Self::Serve(_))
+    }
+
+    /// Whether what goes wrong is said in a log line for programs, and needs no words for people.
+    fn logs_failures(&self, call: &Invocation) -> bool {
+        let is_run = matches!(
+            self,
+            Self::Run(_) | Self::Extract(_) | Self::Transform(_) | Self::Load(_)
+        );
+        is_run && call.logs_json() && call.output() == Output::Text
     }
 }
 
@@ -200,7 +212,11 @@ impl Tidemill {
             Ok(runtime) => runtime,
             Err(cause) => return failure::tell(&UsageError::Runtime(cause).into(), output),
         };
-        let exit = runtime.block_on(self.verb.execute(&call));
+        let exit = runtime.block_on(async {
+            let exit = self.verb.execute(&call).await;
+            call.finish_telemetry().await;
+            exit
+        });
         call.progress().clear();
         runtime.shutdown_timeout(SHUTDOWN);
         exit
@@ -218,6 +234,7 @@ impl Verb {
         };
         tokio::pin!(interrupted);
         let output = call.output();
+        let logs_failures = self.logs_failures(call);
         tokio::select! {
             // The signals first, so that their handlers are there before the verb begins.
             biased;
@@ -227,8 +244,9 @@ impl Verb {
             }
             answer = self.answer(call) => {
                 call.progress().clear();
-                match answer.and_then(|answer| say(answer, output)) {
+                match answer.and_then(|answer| say(answer, call)) {
                     Ok(exit) => exit,
+                    Err(error) if logs_failures => failure::exit(&error),
                     Err(error) => failure::tell(&error, output),
                 }
             }
@@ -237,7 +255,8 @@ impl Verb {
 }
 
 /// Writes the answer. A reader that has gone (`tidemill runs | head -1`) is no error.
-fn say(answer: Answer, output: Output) -> crate::Result<Exit> {
+fn say(answer: Answer, call: &Invocation) -> crate::Result<Exit> {
+    let output = call.output();
     let mut out = std::io::stdout().lock();
     let text = match output {
         Output::Text => answer.text,
@@ -250,7 +269,9 @@ fn say(answer: Answer, output: Output) -> crate::Result<Exit> {
         }
         _ => {}
     }
-    failure::tell_tables(&answer.failures, output);
+    if !call.logs_json() {
+        failure::tell_tables(&answer.failures, output);
+    }
     Ok(answer.exit)
 }
 

@@ -23,6 +23,7 @@ mod secret;
 mod sensitive;
 mod settings;
 mod store;
+mod telemetry;
 mod unit;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub use secret::Secret;
 pub use sensitive::SourceColumn;
 pub use settings::Settings;
 pub use store::{Encryption, StoreCredentials, StorePlan};
+pub use telemetry::{CollectorPlan, TelemetryPlan};
 
 /// The name of the project file.
 pub const FILE: &str = "tidemill.toml";

@@ -25,12 +25,14 @@ mod modules;
 mod observer;
 mod preview;
 pub mod publish;
+mod ready;
 pub mod rebuild;
 pub mod report;
 mod rows;
 mod schema;
 mod sensitive;
 pub mod shadow;
+mod spans;
 mod survey;
 mod sweep;
 pub mod trace;
@@ -45,6 +47,7 @@ use std::time::Instant;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
+use tracing::Instrument as _;
 
 use crate::config::{LimitsPlan, Plan};
 use crate::error::Result;
@@ -53,6 +56,7 @@ use crate::registry::{Registry, Trust};
 use crate::run::{RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
+use crate::zone::requests::Requests;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use extract::{ExtractError, Extraction};
@@ -74,6 +78,7 @@ pub struct Pipeline {
     landed: Arc<dyn Zone>,
     processed: Arc<dyn Zone>,
     modules: Arc<dyn Zone>,
+    requests: Requests,
     registry: Registry,
     trust: Trust,
     sandbox: Arc<Sandbox>,
@@ -97,6 +102,7 @@ impl Pipeline {
             registry: Registry::new(modules.clone()),
             trust: modules::trust(plan)?,
             modules,
+            requests: opener.requests(),
             sandbox: Arc::new(sandbox(plan)?),
             warehouse: OnceLock::new(),
             plan: plan.clone(),
@@ -109,6 +115,10 @@ impl Pipeline {
     /// `Unavailable` when a source goes away, `Conflict` when another run committed meanwhile, `Config`.
     /// A single table's error is in the report instead.
     pub async fn extract(&self, run: &RunId, scope: &Scope) -> Result<Vec<ExtractReport>> {
+        in_stage(Stage::Extract, self.extract_all(run, scope)).await
+    }
+
+    async fn extract_all(&self, run: &RunId, scope: &Scope) -> Result<Vec<ExtractReport>> {
         let mut reports = Vec::new();
         for (name, plan) in &self.plan.sources {
             let extraction = Extraction {
@@ -145,11 +155,19 @@ impl Pipeline {
     /// `Conflict` when another run committed meanwhile, `Unavailable` when a zone does not answer. A
     /// single table's error is in the report instead.
     pub async fn transform(&self, run: &RunId) -> Result<TransformReport> {
+        in_stage(Stage::Transform, self.transform_all(run)).await
+    }
+
+    async fn transform_all(&self, run: &RunId) -> Result<TransformReport> {
+        let started = Instant::now();
         let mut report = TransformReport::default();
         let at_transform = |error: crate::Error| error.at(Stage::Transform);
         let mut standing = self.standing().await.map_err(at_transform)?;
         let (mut made, failures) = modules::load(&self.shelf()).await;
         report.failures = failures;
+        let used = made.iter();
+        let used = used.map(|made| (made.table.clone(), made.module.reference().clone()));
+        report.modules = used.collect();
         self.rebuild_due(run, &mut standing, &mut made, &mut report)
             .await
             .map_err(at_transform)?;
@@ -171,6 +189,7 @@ impl Pipeline {
                 .await
                 .map_err(at_transform)?;
         }
+        report.elapsed = started.elapsed();
         Ok(report)
     }
 
@@ -179,6 +198,11 @@ impl Pipeline {
     /// # Errors
     /// The warehouse's own; what was loaded before stays, landing by landing.
     pub async fn load(&self, run: &RunId) -> Result<LoadReport> {
+        in_stage(Stage::Load, self.load_all(run)).await
+    }
+
+    async fn load_all(&self, run: &RunId) -> Result<LoadReport> {
+        let started = Instant::now();
         let mut report = LoadReport::default();
         let loading = Loading {
             zone: self.processed.clone(),
@@ -201,6 +225,7 @@ impl Pipeline {
                 Err(error) => tracing::warn!(%error, "cannot sweep the warehouse"),
             }
         }
+        report.elapsed = started.elapsed();
         Ok(report)
     }
 
@@ -239,6 +264,7 @@ impl Pipeline {
         scope: &Scope,
     ) -> Result<RunReport> {
         let clock = Instant::now();
+        let requests = self.requests.counted();
         let mut report = RunReport {
             run: run.clone(),
             started,
@@ -246,6 +272,7 @@ impl Pipeline {
             extract: Vec::new(),
             transform: None,
             load: None,
+            store_requests: BTreeMap::new(),
         };
         if stages.contains(&Stage::Extract) {
             if stages.contains(&Stage::Transform) {
@@ -259,6 +286,7 @@ impl Pipeline {
         if stages.contains(&Stage::Load) {
             report.load = Some(self.load(run).await?);
         }
+        report.store_requests = self.requests.since(&requests);
         report.elapsed = clock.elapsed();
         Ok(report)
     }
@@ -440,6 +468,16 @@ fn limits(plan: &LimitsPlan) -> Limits {
         log_bytes: size(plan.log_bytes),
         ..Limits::default()
     }
+}
+
+/// Runs a stage in its span.
+async fn in_stage<R>(stage: Stage, work: impl Future<Output = Result<R>>) -> Result<R> {
+    let span = spans::stage(stage);
+    let done = work.instrument(span.clone()).await;
+    if done.is_err() {
+        spans::failed(&span);
+    }
+    done
 }
 
 fn swept(file: SweptFile) -> SweptObject {

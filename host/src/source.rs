@@ -279,6 +279,14 @@ pub trait Source: Send + Sync + std::fmt::Debug {
     /// `Config` when the login is refused, `Unavailable` when there is no answer.
     async fn discover(&self) -> Result<Vec<Discovered>, SourceError>;
 
+    /// Whether the source answers: asked every few seconds by who wants to know whether a run could begin.
+    ///
+    /// # Errors
+    /// As [`Source::discover`].
+    async fn answers(&self) -> Result<(), SourceError> {
+        self.snapshot().await.map(drop)
+    }
+
     /// Opens one read-only snapshot of the whole source.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod log;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod parquet;
+pub mod requests;
 pub mod s3;
 pub mod watched;
 
@@ -254,6 +255,11 @@ impl Opener {
             base: base.into(),
             store: Arc::new(s3::Store::new(store.clone())),
         }
+    }
+
+    /// The requests to the store of the zones that this opened.
+    pub fn requests(&self) -> requests::Requests {
+        self.store.requests().clone()
     }
 
     /// Opens the zone that `url` names. A folder is made when the first object is created, a bucket has to be there.

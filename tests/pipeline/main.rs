@@ -28,5 +28,6 @@ mod servers;
 mod snapshots;
 mod sweep;
 mod trace;
+mod watch;
 
 use tidemill_tests::world;

@@ -73,6 +73,7 @@ fn every_verb_that_needs_a_project_says_that_there_is_none() {
         "trace dim_staff 1",
         "sweep",
         "serve",
+        "health",
         "module list",
         "module export dim-staff@1.0.0 folder",
         "module import folder",

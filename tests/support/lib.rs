@@ -11,7 +11,9 @@
 pub mod beginning;
 pub mod binary;
 pub mod clock;
+pub mod collector;
 pub mod evolution;
+pub mod figures;
 pub mod guests;
 pub mod host;
 pub mod inventory;
@@ -24,6 +26,7 @@ pub mod postgres;
 pub mod project;
 pub mod proxy;
 pub mod puppet;
+pub mod service;
 pub mod sessions;
 pub mod siege;
 pub mod star;

@@ -19,6 +19,11 @@ pub(super) fn tell(error: &Error, output: Output) -> Exit {
         Output::Text => printable::whole(&text(error)),
         Output::Json | Output::OpenLineage => format!("{}\n", object(error)),
     });
+    exit(error)
+}
+
+/// How the program ends that failed so.
+pub(super) fn exit(error: &Error) -> Exit {
     match error.kind() {
         ErrorKind::Config => Exit::Usage,
         _ => Exit::Failed,

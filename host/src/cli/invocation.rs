@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -14,7 +14,7 @@ use crate::config::{self, Assignment, Environment, Plan};
 use crate::pipeline::Pipeline;
 use crate::run::RunId;
 use crate::sandbox::Compiler;
-use crate::telemetry::{self, LogFormat, Loudness};
+use crate::telemetry::{LogFormat, Loudness, Meters, Telemetry};
 
 /// Whom the answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +102,8 @@ pub(super) struct Invocation {
     folder: PathBuf,
     clock: Clock,
     progress: Arc<Progress>,
+    telemetry: OnceLock<Telemetry>,
+    meters: OnceLock<Arc<Meters>>,
 }
 
 impl Invocation {
@@ -115,6 +117,8 @@ impl Invocation {
             folder: std::env::current_dir().map_err(UsageError::Folder)?,
             clock: clock::now,
             progress: Arc::new(Progress::new(shown)),
+            telemetry: OnceLock::new(),
+            meters: OnceLock::new(),
             global,
         })
     }
@@ -132,12 +136,35 @@ impl Invocation {
             (false, _) => Loudness::Details,
         };
         let colour = self.paints(std::io::stderr().is_terminal());
-        telemetry::start(
-            &loudness,
-            self.global.log_format,
-            colour,
-            self.progress.bars(),
-        );
+        let format = self.global.log_format;
+        self.telemetry
+            .get_or_init(|| Telemetry::start(&loudness, format, colour, self.progress.bars()));
+    }
+
+    /// Whether log lines are for programs: then everything on stderr is one.
+    pub(super) fn logs_json(&self) -> bool {
+        self.global.log_format == LogFormat::Json
+    }
+
+    /// What the figures of the plan's runs go to, the same for every run of this process.
+    ///
+    /// # Errors
+    /// `Unavailable` when the system has no randomness to give.
+    pub(super) fn meters(&self, plan: &Plan) -> crate::Result<Arc<Meters>> {
+        let instance = getrandom::u64().map_err(|cause| UsageError::Random(cause.to_string()))?;
+        let instance = format!("{instance:016x}");
+        let telemetry = self.telemetry.get().cloned().unwrap_or_default();
+        let meters = self
+            .meters
+            .get_or_init(|| telemetry.meters(plan, instance, self.clock));
+        Ok(meters.clone())
+    }
+
+    /// Sends what was measured and not sent yet, for a bounded time.
+    pub(super) async fn finish_telemetry(&self) {
+        if let Some(meters) = self.meters.get() {
+            meters.finish().await;
+        }
     }
 
     /// Whom the answer is for.

@@ -1,16 +1,19 @@
 //! `run`, and its three stages by themselves.
 
 mod told;
+mod watched;
 
 pub(super) use told::{refused, table_rows};
+pub(super) use watched::{Aloud, message, rejected, span, watched};
 
 use clap::{Args, ValueEnum};
-use tracing::Instrument as _;
 
 use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
+use crate::pipeline::Pipeline;
 use crate::pipeline::report::{RunReport, Scope, TableFailure};
 use crate::run::Stage;
+use crate::telemetry::metric::Outcome;
 
 /// Extract, transform and load whatever is new.
 ///
@@ -129,13 +132,17 @@ impl Load {
 async fn run(call: &Invocation, stages: &[Stage], scope: &Scope) -> crate::Result<Answer> {
     let started = call.clock()();
     let id = call.run_id(started)?;
-    let span = tracing::info_span!("run", run_id = %id);
-    let report = async {
-        let pipeline = call.pipeline().await?;
+    let plan = call.plan()?;
+    let aloud = if call.logs_json() {
+        Aloud::Yes
+    } else {
+        Aloud::No
+    };
+    let work = async {
+        let pipeline = Pipeline::open(&plan, call.progress().clone()).await?;
         pipeline.run(&id, started, stages, scope).await
-    }
-    .instrument(span)
-    .await?;
+    };
+    let report = watched(call, &plan, (&id, span(&id, None)), aloud, work).await?;
     Ok(answer(&report, call.paint()))
 }
 
@@ -147,12 +154,11 @@ fn answer(report: &RunReport, paint: super::text::Paint) -> Answer {
 
 /// How a program ends that made this run.
 pub(super) fn exit(report: &RunReport) -> Exit {
-    if report.has_failures() {
-        Exit::Failed
-    } else if report.rejected() > 0 {
-        Exit::Flawed
-    } else {
-        Exit::Done
+    match report.outcome() {
+        Outcome::Done => Exit::Done,
+        Outcome::Rejects => Exit::Flawed,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Interrupted => Exit::Interrupted,
     }
 }
 

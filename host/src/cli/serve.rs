@@ -1,23 +1,29 @@
 //! `serve`: runs by the timetable of the project file until it is told to stop.
 
 mod health;
+mod readiness;
 mod service;
 mod status;
 mod timetable;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use clap::Args;
 use tokio::sync::watch;
-use tracing::Instrument as _;
 
 use super::UsageError;
 use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
-use super::{failure, run, signals};
+use super::run::{self, Aloud};
+use super::signals;
 use crate::config::{Plan, Schedule};
 use crate::error::Error;
 use crate::pipeline::Pipeline;
-use crate::pipeline::report::{RunReport, Scope};
-use crate::run::RunId;
+use crate::pipeline::report::{RunReport, Scope, Silent};
+use crate::run::{RunId, Stage};
+use health::Told;
+use readiness::Readiness;
 use service::{Outcome, Service};
 use status::Status;
 use timetable::Timetable;
@@ -25,8 +31,8 @@ use timetable::Timetable;
 /// Run by the timetable of the project file until SIGTERM or Ctrl-C.
 ///
 /// Runs never overlap: an entry that is due while it runs already is skipped and logged, and one that is
-/// due while another runs waits for it. A failed run is logged and the next one goes on. Health is told on
-/// http://127.0.0.1:9464 (/healthz, /readyz, /status) unless `serve.listen` says otherwise.
+/// due while another runs waits for it. A failed run is logged and the next one goes on. Health and figures are told on
+/// http://127.0.0.1:9464 (/healthz, /readyz, /metrics, /status) unless `serve.listen` says otherwise.
 ///
 /// Example: tidemill serve --log-format json
 #[derive(Debug, Args)]
@@ -49,8 +55,16 @@ impl Serve {
             .into());
         }
         let (status, seen) = watch::channel(Status::new(clock()));
+        let meters = call.meters(&plan)?;
         let health = match plan.serve.listen {
-            Some(address) => Some(health::Server::start(address, seen).await?),
+            Some(address) => {
+                let told = Told {
+                    status: seen,
+                    readiness: Arc::new(readiness(&plan).await?),
+                    meters,
+                };
+                Some(health::Server::start(address, told).await?)
+            }
             None => None,
         };
         let service = Service {
@@ -74,23 +88,18 @@ async fn scheduled(name: String, plan: &Plan, call: &Invocation) -> Outcome {
     let started = call.clock()();
     let made = async {
         let id = call.run_id(started)?;
-        let span = tracing::info_span!("run", run_id = %id, schedule = %name);
-        let report = make(&id, started, plan.schedule.get(&name), plan, call)
-            .instrument(span)
-            .await;
-        Ok::<_, Error>((id, report?))
+        let span = run::span(&id, Some(&name));
+        let work = make(&id, started, plan.schedule.get(&name), plan, call);
+        let report = run::watched(call, plan, (&id, span), Aloud::Yes, work).await?;
+        Ok::<_, Error>((id, report))
     };
     match made.await {
-        Ok((id, report)) => told(id, &report),
-        Err(error) => {
-            let message = failure::text(&error).trim_end().replace("\n  ", "; ");
-            tracing::error!(schedule = %name, kind = %error.kind(), error = %message, "run failed");
-            Outcome {
-                run: None,
-                exit: Exit::Failed,
-                message: Some(message),
-            }
-        }
+        Ok((id, report)) => ended(id, &report),
+        Err(error) => Outcome {
+            run: None,
+            exit: Exit::Failed,
+            message: Some(run::message(&error)),
+        },
     }
 }
 
@@ -112,22 +121,11 @@ async fn make(
     pipeline.run(id, started, &stages, &scope).await
 }
 
-fn told(id: RunId, report: &RunReport) -> Outcome {
+fn ended(id: RunId, report: &RunReport) -> Outcome {
     let exit = run::exit(report);
-    let elapsed_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
-    let rejected = report.rejected();
-    for failure in run::failures(report) {
-        tracing::error!(run_id = %id, stage = %failure.stage, table = %failure.table,
-            kind = %failure.kind, error = %failure.message, "table failed");
-    }
-    tracing::info!(run_id = %id, elapsed_ms, rows_rejected = rejected, exit = exit.code(), "run ended");
     let message = match exit {
         Exit::Failed => run::failures(report).next().map(|f| f.message.clone()),
-        Exit::Flawed => Some(super::text::counted(
-            rejected,
-            "row rejected",
-            "rows rejected",
-        )),
+        Exit::Flawed => Some(run::rejected(report)),
         _ => None,
     };
     Outcome {
@@ -135,4 +133,17 @@ fn told(id: RunId, report: &RunReport) -> Outcome {
         exit,
         message,
     }
+}
+
+/// What the runs of the timetable need to answer, all stages of all entries together.
+async fn readiness(plan: &Plan) -> crate::Result<Readiness> {
+    let pipeline = Pipeline::open(plan, Arc::new(Silent)).await?;
+    let pipeline = Arc::new(pipeline);
+    let entries = plan.schedule.values();
+    let stages: BTreeSet<Stage> = entries.flat_map(|entry| &entry.stages).copied().collect();
+    let stages: Vec<Stage> = stages.into_iter().collect();
+    Ok(Readiness::new(move || {
+        let (pipeline, stages) = (pipeline.clone(), stages.clone());
+        Box::pin(async move { pipeline.ready(&stages, readiness::PATIENCE).await })
+    }))
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LimitsPlan, ModulesPlan, Secret, StorePlan};
+use super::{LimitsPlan, ModulesPlan, Secret, StorePlan, TelemetryPlan};
 use crate::run::Stage;
 use crate::source::SourceOptions;
 use crate::warehouse::WarehouseOptions;
@@ -38,6 +38,8 @@ pub struct Plan {
     pub schedule: BTreeMap<String, Schedule>,
     /// How `serve` behaves.
     pub serve: ServePlan,
+    /// Where measurements go.
+    pub telemetry: TelemetryPlan,
 }
 
 /// The URLs of the three zones.

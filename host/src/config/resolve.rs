@@ -1,5 +1,6 @@
 //! From settings to the plan: references, units, names and defaults.
 
+mod telemetry;
 mod values;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ pub(super) fn plan(
             resolver.schedule(schedule, key)
         })?,
         serve: resolver.serve(&settings.serve, &top.of("serve"))?,
+        telemetry: resolver.telemetry(&settings.telemetry, &top.of("telemetry"))?,
     };
     resolver.check_names(&plan, &top)?;
     Ok(plan)

@@ -35,6 +35,8 @@ pub struct Settings {
     pub schedule: BTreeMap<String, ScheduleSettings>,
     /// How `tidemill serve` behaves.
     pub serve: ServeSettings,
+    /// Where figures and traces of runs are sent.
+    pub telemetry: TelemetrySettings,
 }
 
 /// The zones of the lake: one URL each.
@@ -253,4 +255,24 @@ pub struct ServeSettings {
     /// How long a run may go on after a signal to stop. Default: `30s`.
     #[schemars(example = &"30s")]
     pub grace: Option<String>,
+}
+
+/// Where figures and traces of runs are sent. `tidemill serve` shows its figures under `/metrics` whatever stands here.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// The URL of an OpenTelemetry collector that takes OTLP over HTTP. Default: as `OTEL_EXPORTER_OTLP_ENDPOINT` and its
+    /// relatives say, and nothing is sent where they are silent.
+    #[schemars(example = &"http://collector.example.org:4318")]
+    pub otlp: Option<String>,
+    /// Headers that go with everything that is sent, each as `NAME=VALUE`, best with a reference in the place of the value.
+    #[schemars(example = ["x-api-key=${env:COLLECTOR_KEY}"])]
+    pub headers: Vec<String>,
+    /// How often figures are sent while `serve` runs; other verbs send theirs at their end. Default: `60s`.
+    #[schemars(example = &"60s")]
+    pub interval: Option<String>,
+    /// Whether the figures of every run are written to stdout in CloudWatch's embedded metric format. Default: true in a
+    /// Lambda function, false elsewhere.
+    #[schemars(example = true)]
+    pub emf: Option<bool>,
 }

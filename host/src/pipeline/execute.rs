@@ -139,6 +139,12 @@ impl Outcome {
         self.table.retractions.iter().map(|o| o.rows).sum()
     }
 
+    /// Bytes of the rows and keys that it made.
+    pub(super) fn bytes(&self) -> u64 {
+        let objects = self.table.rows.iter().chain(&self.table.retractions);
+        objects.map(|o| o.bytes).sum()
+    }
+
     /// Rows that it refused.
     pub(super) fn rows_rejected(&self) -> u64 {
         self.rejects.len() as u64

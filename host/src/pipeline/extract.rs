@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
+use tracing::Instrument as _;
 
 use super::index::Index;
 use super::landing::{Landed, Landing};
 use super::report::{ExtractReport, Observer, Scope, SweepReport, TableExtracted, TableFailure};
 use super::schema::Admitted;
+use super::spans;
 use super::sweep::Notes;
 use super::window;
 use crate::config::{Cursor, SourcePlan};
@@ -75,6 +77,7 @@ impl Extraction<'_> {
     /// `Unavailable` when the source goes away, `Conflict` when another run committed meanwhile,
     /// `Config` when nothing of it can be read. A single table's error is in the report instead.
     pub(super) async fn run(&self) -> Result<ExtractReport> {
+        let started = Instant::now();
         let log = ManifestLog::<LandingManifest>::new(self.zone.unwatched(), self.name);
         let notes = Notes::<LandingManifest>::new(self.zone.unwatched(), self.name);
         let previous = log.newest().await?;
@@ -93,6 +96,7 @@ impl Extraction<'_> {
             left_out: choice.left_out,
             failures: choice.failures,
             swept: SweepReport::default(),
+            elapsed: Duration::ZERO,
         };
         let sequence = manifest.sequence;
         let prefixes = choice
@@ -105,7 +109,13 @@ impl Extraction<'_> {
                 let snapshot = snapshot.as_ref();
                 async move {
                     let name = step.table().name.clone();
-                    (name, self.land(snapshot, step, sequence).await)
+                    let span = spans::table(Stage::Extract, self.name, name.as_str());
+                    let landing = self.land(snapshot, step, sequence);
+                    let landed = landing.instrument(span.clone()).await;
+                    if landed.is_err() {
+                        spans::failed(&span);
+                    }
+                    (name, landed)
                 }
             })
             .buffer_unordered(self.plan.options.connections.max(1));
@@ -132,6 +142,7 @@ impl Extraction<'_> {
         notes.commit(&begun, &self.zone, &manifest).await?;
         report.swept = notes.sweep(&begun, self.sweep_after).await;
         notes.settle(&begun, &self.zone, Some(&manifest)).await;
+        report.elapsed = started.elapsed();
         Ok(report)
     }
 
@@ -178,6 +189,7 @@ impl Extraction<'_> {
         let watermark = self.watermark(snapshot, &step).await?;
         let state = state(snapshot, &step, &landed, watermark, sequence);
         let extracted = extracted(&step, &landed, &state, started.elapsed());
+        spans::extracted(&extracted, sequence, snapshot.clock());
         self.observer
             .ended(Stage::Extract, &name, &outcome(&extracted));
         Ok((state, extracted))

@@ -5,6 +5,7 @@
 
 mod pending;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,8 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::rebuild::report::RebuildLoaded;
 use super::report::{LandingLoaded, LoadReport, Observer};
-use crate::contract::LoadMode;
+use super::spans;
+use crate::contract::{LoadMode, ModuleRef};
 use crate::error::Result;
 use crate::manifest::{Object, ProcessedTable, RebuiltTable};
 use crate::run::{RunId, Stage};
@@ -49,8 +51,15 @@ impl Loading<'_> {
                     let load = self.load(pending);
                     let names = load.tables.iter().map(|table| table.table.as_str());
                     self.began(names);
+                    let modules = load.tables.iter();
+                    let modules = modules.map(|t| (t.table.clone(), t.module.clone()));
+                    let modules: BTreeMap<String, ModuleRef> = modules.collect();
                     let tables = self.warehouse.load(load).await?;
                     self.ended(&tables);
+                    for table in &tables {
+                        let module = modules.get(&table.table);
+                        spans::loaded(&source, landing, table, module, started.elapsed());
+                    }
                     report.landings.push(LandingLoaded {
                         source,
                         landing,

@@ -1,7 +1,9 @@
 //! What the stages say about themselves: plain data for the command line, the logs and `--output json`.
 
 mod planned;
+pub(crate) mod samples;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -50,6 +52,9 @@ pub struct RunReport {
     pub transform: Option<TransformReport>,
     /// What was loaded, where the stage ran.
     pub load: Option<LoadReport>,
+    /// Requests to stores, by operation and how they were answered.
+    #[serde(skip)]
+    pub store_requests: BTreeMap<(String, &'static str), u64>,
 }
 
 impl RunReport {
@@ -129,6 +134,9 @@ pub struct ExtractReport {
     /// Objects of dead runs that were swept from the landing zone.
     #[serde(serialize_with = "as_count")]
     pub swept: SweepReport,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
 }
 
 /// What one source table gave.
@@ -175,6 +183,12 @@ pub struct TransformReport {
     /// Objects of dead runs that were swept from the processed zone.
     #[serde(serialize_with = "as_count")]
     pub swept: SweepReport,
+    /// The module of every table that could be loaded, whether it had something to do or not.
+    #[serde(skip)]
+    pub modules: BTreeMap<String, ModuleRef>,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
 }
 
 /// What one module made of one landing.
@@ -194,6 +208,8 @@ pub struct TableTransformed {
     pub rows_retracted: u64,
     /// Rows it refused.
     pub rows_rejected: u64,
+    /// Bytes of the rows and keys that it made.
+    pub bytes: u64,
     /// The first reasons, each with how often it occurred: at most eight.
     pub reasons: Vec<RejectReason>,
     /// Fuel used.
@@ -226,6 +242,9 @@ pub struct LoadReport {
     /// Files of undone commits that were swept from the warehouse.
     #[serde(serialize_with = "as_count")]
     pub swept: SweepReport,
+    /// How long it took.
+    #[serde(rename = "elapsed_ms", serialize_with = "as_millis")]
+    pub elapsed: Duration,
 }
 
 /// What was loaded of one landing.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
+use tracing::{Instrument as _, Span};
 
 use super::current::current_inputs;
 use super::execute::{Outcome, inputs_of};
@@ -17,6 +18,7 @@ use super::maker::Maker;
 use super::modules::Made;
 use super::rebuild::Standing;
 use super::report::{RejectReason, TableFailure, TableTransformed, TransformReport};
+use super::spans;
 use super::sweep::Notes;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind, Result};
@@ -96,12 +98,15 @@ impl Transformation<'_> {
                 )
                 .await?;
             let outcomes = self.make(&manifest, &due).await;
-            for (table, elapsed, outcome) in outcomes {
+            for (table, span, elapsed, outcome) in outcomes {
+                if outcome.is_err() {
+                    spans::failed(&span);
+                }
                 match outcome {
                     Ok(outcome) => {
-                        report
-                            .tables
-                            .push(transformed(&table, landing, &outcome, elapsed));
+                        let made = transformed(&table, landing, &outcome, elapsed);
+                        span.in_scope(|| spans::transformed(&made));
+                        report.tables.push(made);
                         self.note(&mut manifest, &table, landing);
                         manifest.tables.insert(table, outcome.table);
                     }
@@ -221,7 +226,7 @@ impl Transformation<'_> {
         &self,
         manifest: &ProcessedManifest,
         due: &BTreeSet<String>,
-    ) -> Vec<(String, Duration, Result<Outcome>)> {
+    ) -> Vec<(String, Span, Duration, Result<Outcome>)> {
         let due: Vec<&Made> = self
             .tables
             .iter()
@@ -230,10 +235,11 @@ impl Transformation<'_> {
         stream::iter(due)
             .map(|made| async move {
                 let started = Instant::now();
-                self.maker
-                    .observer
-                    .began(Stage::Transform, &made.table, None);
-                let outcome = self.make_one(manifest, made).await;
+                let observer = &self.maker.observer;
+                observer.began(Stage::Transform, &made.table, None);
+                let span = spans::table(Stage::Transform, &made.source, &made.table);
+                let making = self.make_one(manifest, made);
+                let outcome = making.instrument(span.clone()).await;
                 let said = match &outcome {
                     Ok(outcome) => format!(
                         "{} rows, {} rejected",
@@ -242,10 +248,8 @@ impl Transformation<'_> {
                     ),
                     Err(error) => format!("failed: {error}"),
                 };
-                self.maker
-                    .observer
-                    .ended(Stage::Transform, &made.table, &said);
-                (made.table.clone(), started.elapsed(), outcome)
+                observer.ended(Stage::Transform, &made.table, &said);
+                (made.table.clone(), span, started.elapsed(), outcome)
             })
             .buffered(self.maker.at_once.max(1))
             .collect()
@@ -344,6 +348,7 @@ fn transformed(
         rows_out: outcome.rows_out(),
         rows_retracted: outcome.rows_retracted(),
         rows_rejected: outcome.rows_rejected(),
+        bytes: outcome.bytes(),
         reasons: reasons(&outcome.rejects, |message| outcome.shown(message)),
         fuel: outcome.table.fuel,
         elapsed,

@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use self::session::Session;
 use self::snapshot::PostgresSnapshot;
 use super::{Discovered, Snapshot, Source, SourceError, SourceOptions};
-use crate::connection::postgres::{ConnectError, PgUrl};
+use crate::connection::postgres::{ConnectError, PgUrl, connect};
 
 /// A PostgreSQL database, not contacted yet.
 #[derive(Debug)]
@@ -67,6 +67,14 @@ impl Source for Postgres {
             .await?;
         connection.close().await;
         Ok(found)
+    }
+
+    async fn answers(&self) -> Result<(), SourceError> {
+        let connection = connect(&self.url).await?;
+        let failed = |error| session::failed(self.url.target(), "ask it anything", error);
+        connection.batch_execute("SELECT 1").await.map_err(failed)?;
+        connection.close().await;
+        Ok(())
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, SourceError> {

@@ -44,6 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "zone",
             "manifest",
             "registry",
+            "telemetry",
         ],
     ),
     // It describes a module as the registry does, in the sandbox, and tries it on cases.
@@ -53,6 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("export", &[]),
     // Modules as others carry them: it does not know what a registry of ours is.
     ("oci", &[]),
+    // What is measured, and where it goes: reports of runs become samples in the pipeline.
     ("telemetry", &[]),
     (
         "cli",

@@ -465,7 +465,10 @@ async fn a_row_of_a_provided_table_has_versions_and_no_maker() -> Result<()> {
         ["false", "true"],
         "{report:#}"
     );
-    assert_eq!(names(&report["versions"], "state"), ["superseded", "current"]);
+    assert_eq!(
+        names(&report["versions"], "state"),
+        ["superseded", "current"]
+    );
     assert!(versions.iter().all(|version| version["made"].is_null()));
     let notes = report["notes"].to_string();
     ensure!(

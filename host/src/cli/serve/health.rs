@@ -1,19 +1,40 @@
-//! Health over HTTP: `/healthz` (alive), `/readyz` (not stopping), `/status` (JSON).
+//! Health over HTTP: `/healthz` (alive), `/readyz` (a run could begin), `/metrics` (for Prometheus), `/status` (JSON).
 //!
 //! Nothing here can be changed and nothing secret is told, so there is no login; by default it listens to
 //! this machine only.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Status;
+use super::readiness::Readiness;
 use crate::error::{Classify, ErrorKind};
+use crate::pipeline::report::Check;
+use crate::telemetry::{CONTENT_TYPE, Meters};
+
+/// What is told.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) meters: Arc<Meters>,
+}
+
+/// Whether a run could begin, and if not, why.
+#[derive(Debug, Serialize)]
+struct Ready {
+    ready: bool,
+    stopping: bool,
+    checks: Arc<Vec<Check>>,
+}
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -45,21 +66,18 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Listens on `address` and tells what `status` holds at the time of each request.
+    /// Listens on `address` and tells how things are at the time of each request.
     ///
     /// # Errors
     /// `Unavailable` when something else listens there.
-    pub(super) async fn start(
-        address: SocketAddr,
-        status: watch::Receiver<Status>,
-    ) -> Result<Self, ListenError> {
+    pub(super) async fn start(address: SocketAddr, told: Told) -> Result<Self, ListenError> {
         let failed = |cause| ListenError { address, cause };
         let listener = tokio::net::TcpListener::bind(address)
             .await
             .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (end, ended) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, routes(status)).with_graceful_shutdown(async {
+        let serving = axum::serve(listener, routes(told)).with_graceful_shutdown(async {
             // A sender that is gone wants the end as well.
             let _ = ended.await;
         });
@@ -98,23 +116,42 @@ impl Server {
     }
 }
 
-fn routes(status: watch::Receiver<Status>) -> Router {
+fn routes(told: Told) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/status", get(tell))
-        .with_state(status)
+        .with_state(told)
 }
 
-async fn ready(State(status): State<watch::Receiver<Status>>) -> (StatusCode, &'static str) {
-    match status.borrow().stopping {
-        false => (StatusCode::OK, "ready\n"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-    }
+async fn ready(State(told): State<Told>) -> (StatusCode, Json<Ready>) {
+    let stopping = told.status.borrow().stopping;
+    // Who stops takes no work, whatever could be reached.
+    let checks = match stopping {
+        true => Arc::default(),
+        false => told.readiness.checks().await,
+    };
+    let ready = !stopping && checks.iter().all(|check| check.ok);
+    let code = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let answer = Ready {
+        ready,
+        stopping,
+        checks,
+    };
+    (code, Json(answer))
 }
 
-async fn tell(State(status): State<watch::Receiver<Status>>) -> Json<Status> {
-    Json(status.borrow().clone())
+async fn metrics(State(told): State<Told>) -> ([(HeaderName, &'static str); 1], String) {
+    let kind = (header::CONTENT_TYPE, CONTENT_TYPE);
+    ([kind], told.meters.exposition())
+}
+
+async fn tell(State(told): State<Told>) -> Json<Status> {
+    Json(told.status.borrow().clone())
 }
 
 #[cfg(test)]
@@ -123,6 +160,35 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    fn told(status: watch::Receiver<Status>, ok: bool) -> Told {
+        let file = std::path::Path::new("tidemill.toml");
+        let environment = crate::config::Environment::default();
+        let plan = crate::config::parse("", file, std::path::Path::new("."), &environment, &[])
+            .expect("a good project");
+        let clock = || DateTime::UNIX_EPOCH;
+        let telemetry = crate::telemetry::Telemetry::default();
+        let probe = move || {
+            let check = Check {
+                name: "warehouse".into(),
+                ok,
+                detail: "connection refused".into(),
+                hint: None,
+            };
+            let checks: futures::future::BoxFuture<'static, _> = Box::pin(async { vec![check] });
+            checks
+        };
+        Told {
+            status,
+            readiness: Arc::new(Readiness::new(probe)),
+            meters: telemetry.meters(&plan, "test".into(), clock),
+        }
+    }
+
+    fn body(answer: &str) -> serde_json::Value {
+        let json = answer.rsplit("\r\n\r\n").next().expect("a body");
+        serde_json::from_str(json).expect("JSON")
+    }
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address)
@@ -139,7 +205,9 @@ mod tests {
     async fn health_follows_the_status() {
         let (sender, status) = watch::channel(Status::new(DateTime::UNIX_EPOCH));
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let server = Server::start(loopback, status).await.expect("a free port");
+        let server = Server::start(loopback, told(status, true))
+            .await
+            .expect("a free port");
         let address = server.address();
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
@@ -148,9 +216,7 @@ mod tests {
             status.failures = 3;
         });
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
-        let told = get(address, "/status").await;
-        let json = told.rsplit("\r\n\r\n").next().expect("a body");
-        let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+        let json = body(&get(address, "/status").await);
         assert_eq!(json["failures"], 3);
         assert_eq!(json["since"], "1970-01-01T00:00:00Z");
         server.stop().await;
@@ -161,17 +227,55 @@ mod tests {
     async fn an_address_in_use_is_told_with_the_setting_that_changes_it() {
         let (_sender, status) = watch::channel(Status::new(DateTime::UNIX_EPOCH));
         let loopback = "127.0.0.1:0".parse().expect("an address");
-        let server = Server::start(loopback, status.clone())
+        let server = Server::start(loopback, told(status.clone(), true))
             .await
             .expect("a free port");
         let address = server.address();
-        let error = Server::start(address, status).await.expect_err("in use");
+        let second = told(status, true);
+        let error = Server::start(address, second).await.expect_err("in use");
         assert_eq!(error.to_string(), format!("cannot listen on {address}"));
         assert!(
             error
                 .hint()
                 .is_some_and(|hint| hint.contains("serve.listen"))
         );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_answer_is_named() {
+        let (_sender, status) = watch::channel(Status::new(DateTime::UNIX_EPOCH));
+        let loopback = "127.0.0.1:0".parse().expect("an address");
+        let server = Server::start(loopback, told(status, false)).await;
+        let server = server.expect("a free port");
+        let answer = get(server.address(), "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        let json = body(&answer);
+        assert_eq!(json["ready"], false);
+        assert_eq!(json["checks"][0]["name"], "warehouse");
+        assert_eq!(json["checks"][0]["detail"], "connection refused");
+        assert!(
+            get(server.address(), "/healthz")
+                .await
+                .starts_with("HTTP/1.1 200")
+        );
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn figures_are_told_as_openmetrics() {
+        let (_sender, status) = watch::channel(Status::new(DateTime::UNIX_EPOCH));
+        let loopback = "127.0.0.1:0".parse().expect("an address");
+        let server = Server::start(loopback, told(status, true)).await;
+        let server = server.expect("a free port");
+        let answer = get(server.address(), "/metrics").await;
+        let kind = format!("content-type: {CONTENT_TYPE}\r\n");
+        assert!(answer.contains(&kind), "{answer}");
+        assert!(
+            answer.contains("tidemill_runs_total{outcome=\"done\"} 0\n"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
         server.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 //! Whether everything is in place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Cursor, SourcePlan};
 use crate::pipeline::extract::taken;
@@ -24,6 +25,24 @@ pub(in crate::pipeline) async fn zone(name: &str, zone: &Arc<dyn Zone>, run: &Ru
     match probe.await {
         Ok(_) => passed(name, format!("{} can be written and read", zone.url())),
         Err(error) => failed(name, &error.into()),
+    }
+}
+
+/// Whether what is asked answers in time; nothing is written and nothing is discovered.
+pub(in crate::pipeline) async fn ready(
+    name: String,
+    patience: Duration,
+    asked: impl Future<Output = crate::Result<String>>,
+) -> Check {
+    match tokio::time::timeout(patience, asked).await {
+        Ok(Ok(detail)) => passed(name, detail),
+        Ok(Err(error)) => failed(name, &error),
+        Err(_) => Check {
+            name,
+            ok: false,
+            detail: format!("no answer within {} s", patience.as_secs_f32()),
+            hint: None,
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use aws_sdk_s3::Client;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::super::ZoneError;
+use super::super::requests::Requests;
 use crate::config::StorePlan;
 use crate::connection::aws;
 
@@ -27,6 +28,7 @@ const REQUEST: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct Store {
     plan: StorePlan,
+    requests: Requests,
     /// Made by the first who needs it: a run with folders alone looks for no credentials.
     client: OnceCell<Client>,
     /// What buckets were seen to do, by bucket.
@@ -49,6 +51,7 @@ impl Store {
     pub fn new(plan: StorePlan) -> Self {
         Self {
             plan,
+            requests: Requests::default(),
             client: OnceCell::new(),
             proven: Mutex::default(),
         }
@@ -58,8 +61,14 @@ impl Store {
         &self.plan
     }
 
+    /// The requests that were sent.
+    pub(in crate::zone) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     pub(super) async fn client(&self) -> &Client {
-        self.client.get_or_init(|| connect(&self.plan)).await
+        let connecting = || connect(&self.plan, self.requests.clone());
+        self.client.get_or_init(connecting).await
     }
 
     /// Runs `proving` unless `bucket` was seen to keep `promise` before; others wait for it.
@@ -85,7 +94,7 @@ impl Store {
     }
 }
 
-async fn connect(plan: &StorePlan) -> Client {
+async fn connect(plan: &StorePlan, requests: Requests) -> Client {
     let retries = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_max_backoff(LONGEST_WAIT);
@@ -97,7 +106,8 @@ async fn connect(plan: &StorePlan) -> Client {
     let shared = aws::configuration(plan).await;
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .retry_config(retries)
-        .timeout_config(timeouts);
+        .timeout_config(timeouts)
+        .interceptor(requests);
     if let Some(endpoint) = &plan.endpoint {
         // Names of buckets are names of hosts at Amazon only.
         config = config.endpoint_url(endpoint).force_path_style(true);

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -80,6 +81,7 @@ fn extract_report() -> ExtractReport {
         left_out: vec!["audit".into()],
         failures: Vec::new(),
         swept: SweepReport::default(),
+        elapsed: Duration::from_millis(700),
     }
 }
 
@@ -98,6 +100,7 @@ fn transform_report() -> TransformReport {
             rows_out: 3,
             rows_retracted: 0,
             rows_rejected: 1,
+            bytes: 512,
             reasons: vec![RejectReason {
                 code: "bad-date".into(),
                 message: "agreed_delivery_date is not a date".into(),
@@ -114,6 +117,8 @@ fn transform_report() -> TransformReport {
             hint: Some("roll it back".into()),
         }],
         swept: SweepReport::default(),
+        modules: BTreeMap::new(),
+        elapsed: Duration::from_millis(200),
     }
 }
 
@@ -134,6 +139,7 @@ fn load_report() -> LoadReport {
         }],
         failures: Vec::new(),
         swept: SweepReport::default(),
+        elapsed: Duration::from_millis(90),
     }
 }
 
@@ -145,6 +151,7 @@ fn run_report() -> RunReport {
         extract: vec![extract_report()],
         transform: Some(transform_report()),
         load: Some(load_report()),
+        store_requests: BTreeMap::new(),
     }
 }
 
