@@ -14,6 +14,7 @@ mod failure;
 mod health;
 mod init;
 mod invocation;
+mod lambda;
 mod lineage;
 mod module;
 mod plan;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Environment;
 use crate::error::{Classify, ErrorKind};
 use crate::sandbox;
 use answer::{Answer, Exit};
@@ -89,6 +91,7 @@ enum Verb {
     Sweep(sweep::Sweep),
     Serve(serve::Serve),
     Health(health::Health),
+    Lambda(lambda::Lambda),
     Demo(demo::Demo),
     #[command(subcommand)]
     Module(module::Module),
@@ -125,6 +128,7 @@ impl Verb {
             Self::Sweep(verb) => verb.answer(call).await,
             Self::Serve(verb) => verb.answer(call).await,
             Self::Health(verb) => verb.answer(call).await,
+            Self::Lambda(verb) => verb.answer(call).await,
             Self::Demo(verb) => verb.answer(call).await,
             Self::Module(verb) => verb.answer(call).await,
             Self::Schema(verb) => Ok(verb.answer()),
@@ -189,11 +193,15 @@ impl Classify for UsageError {
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut arguments: Vec<_> = std::env::args_os().collect();
     if let Some(compiled) = sandbox::serve(&arguments) {
         return compiled;
     }
     sandbox::hush_decoders();
+    // A function of AWS Lambda is started without arguments.
+    if arguments.len() == 1 && Environment::of_process().get(lambda::RUNTIME_API).is_some() {
+        arguments.push("lambda".into());
+    }
     match Tidemill::try_parse_from(&arguments) {
         Ok(program) => program.run().into(),
         Err(error) => failure::usage(&error, &arguments).into(),
@@ -207,7 +215,7 @@ impl Tidemill {
             Ok(call) => call,
             Err(error) => return failure::tell(&error, output),
         };
-        call.start_telemetry(matches!(self.verb, Verb::Serve(_)));
+        call.start_telemetry(matches!(self.verb, Verb::Serve(_) | Verb::Lambda(_)));
         let runtime = match tokio::runtime::Runtime::new() {
             Ok(runtime) => runtime,
             Err(cause) => return failure::tell(&UsageError::Runtime(cause).into(), output),

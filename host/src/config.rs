@@ -34,13 +34,14 @@ pub use error::{ConfigError, Place, Setting};
 pub use limits::LimitsPlan;
 pub use modules::ModulesPlan;
 pub use plan::{
-    Cursor, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan, TransformPlan,
-    WarehousePlan, When, ZonesPlan,
+    Cursor, LambdaPlan, OnSchemaChange, Plan, Schedule, ServePlan, SourcePlan, TablePlan,
+    TransformPlan, WarehousePlan, When, ZonesPlan,
 };
+pub use reference::{Keeper, Reference};
 pub use secret::Secret;
 pub use sensitive::SourceColumn;
 pub use settings::Settings;
-pub use store::{Encryption, StoreCredentials, StorePlan};
+pub use store::{Encryption, StoreCredentials, StorePlan, VaultPlan};
 pub use telemetry::{CollectorPlan, TelemetryPlan};
 
 /// The name of the project file.

@@ -13,6 +13,7 @@
 //! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
 //! writes batches for people and programs, [`builtin`] holds the modules that come with the program, [`authoring`]
 //! makes new ones and tries them, [`cases`] runs what it tries them on, [`oci`] carries them from one project to another.
+//! [`lambda`] says what a function of AWS Lambda is told, [`vault`] asks for the secrets that services keep.
 
 pub mod authoring;
 pub mod builtin;
@@ -28,6 +29,7 @@ pub mod export;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod lambda;
 pub mod manifest;
 pub mod oci;
 pub mod pipeline;
@@ -38,6 +40,7 @@ pub mod sandbox;
 pub mod source;
 pub mod table;
 mod telemetry;
+pub mod vault;
 pub mod warehouse;
 pub mod watermark;
 pub mod zone;

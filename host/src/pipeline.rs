@@ -8,11 +8,14 @@
 //! Every stage finds its own work: what is landed and not processed, what is processed and not loaded.
 //! So each runs alone or all in one, and recovery is nothing but the next run.
 
+mod access;
+mod claim;
 mod current;
 mod cut;
 mod declared;
 mod execute;
 mod extract;
+mod halt;
 mod history;
 mod index;
 mod inputs;
@@ -40,33 +43,37 @@ mod transform;
 mod verify;
 mod window;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
+use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
 use crate::config::{LimitsPlan, Plan};
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Registry, Trust};
-use crate::run::{RunId, Stage};
+use crate::run::{Halt, RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
+use crate::vault::Vault;
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
 use crate::zone::requests::Requests;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
+use claim::Claims;
+pub use claim::Sharing;
 use extract::{ExtractError, Extraction};
 use inputs::{Landings, Reader};
 use load::Loading;
 use maker::Maker;
 use modules::{Made, Shelf};
 use report::{
-    Check, ExtractReport, LoadReport, Observer, PlanReport, RejectReason, RunReport, RunSummary,
-    Scope, SweepReport, SweptObject, TableFailure, TransformReport,
+    Check, ExtractReport, LeftOver, LoadReport, Observer, PlanReport, RejectReason, RunReport,
+    RunSummary, Scope, SweepReport, SweptObject, TableFailure, TransformReport, Why,
 };
 use sweep::Notes;
 use transform::Transformation;
@@ -83,7 +90,14 @@ pub struct Pipeline {
     trust: Trust,
     sandbox: Arc<Sandbox>,
     /// Opened by the first who needs it: extracting alone needs no URL of the warehouse.
-    warehouse: OnceLock<Box<dyn Warehouse>>,
+    warehouse: OnceCell<Box<dyn Warehouse>>,
+    /// What services keep of the URLs.
+    vault: Arc<Vault>,
+    halt: Halt,
+    /// How it shares work with others that run at the same time, if it does.
+    sharing: Option<Sharing>,
+    /// The warehouse tables that it transforms; empty for all.
+    only: Vec<String>,
 }
 
 impl Pipeline {
@@ -104,9 +118,40 @@ impl Pipeline {
             modules,
             requests: opener.requests(),
             sandbox: Arc::new(sandbox(plan)?),
-            warehouse: OnceLock::new(),
+            warehouse: OnceCell::new(),
+            vault: Arc::new(Vault::new(plan.vault.clone())),
+            halt: Halt::default(),
+            sharing: None,
+            only: Vec::new(),
             plan: plan.clone(),
         })
+    }
+
+    /// The same pipeline with a vault that others use as well: what was read is not read again.
+    #[must_use]
+    pub fn asking(self, vault: Arc<Vault>) -> Self {
+        Self { vault, ..self }
+    }
+
+    /// The same pipeline, whose stages commit what is complete and end when this word is given.
+    #[must_use]
+    pub fn halted_by(self, halt: Halt) -> Self {
+        Self { halt, ..self }
+    }
+
+    /// The same pipeline, which leaves alone what another is at that shares the work, and commits beside it.
+    #[must_use]
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        Self {
+            sharing: Some(sharing),
+            ..self
+        }
+    }
+
+    /// The same pipeline, which transforms these tables only; all, if none is named.
+    #[must_use]
+    pub fn making(self, only: Vec<String>) -> Self {
+        Self { only, ..self }
     }
 
     /// Lands what changed in every source since the last landing.
@@ -120,6 +165,7 @@ impl Pipeline {
 
     async fn extract_all(&self, run: &RunId, scope: &Scope) -> Result<Vec<ExtractReport>> {
         let mut reports = Vec::new();
+        let mut elsewhere = None;
         for (name, plan) in &self.plan.sources {
             let extraction = Extraction {
                 name,
@@ -130,15 +176,53 @@ impl Pipeline {
                 scope,
                 is_only: self.plan.sources.len() == 1,
                 observer: self.observer.clone(),
+                vault: &self.vault,
+                halt: &self.halt,
+                claims: self.claims(&self.landed, name, run),
             };
             match extraction.run().await {
-                Ok(report) => reports.push(report),
+                Ok(Some(report)) => reports.push(report),
+                Ok(None) => elsewhere = elsewhere.or(Some(name)),
                 // A table that was asked for is in one of several sources.
                 Err(error) if self.is_elsewhere(&error) => {}
                 Err(error) => return Err(error.at(Stage::Extract)),
             }
         }
-        Ok(reports)
+        match elsewhere {
+            Some(source) if reports.is_empty() => {
+                let error: crate::Error = ExtractError::Elsewhere(source.clone()).into();
+                Err(error.at(Stage::Extract))
+            }
+            _ => Ok(reports),
+        }
+    }
+
+    /// Tables made at the same time.
+    fn at_once(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        self.plan.limits.at_once(cores)
+    }
+
+    fn claims(&self, zone: &Arc<dyn Zone>, prefix: &str, run: &RunId) -> Option<Claims> {
+        let sharing = self.sharing.as_ref()?;
+        Some(Claims::new(zone.clone(), prefix, run, sharing))
+    }
+
+    /// Whether the project makes every table that was named.
+    fn check_only(&self) -> Result<()> {
+        let known = || self.plan.transforms.keys();
+        match self
+            .only
+            .iter()
+            .find(|table| !known().any(|known| known == *table))
+        {
+            None => Ok(()),
+            Some(unknown) => Err(modules::ModuleError::NoTransform {
+                table: unknown.clone(),
+                known: known().cloned().collect(),
+            }
+            .into()),
+        }
     }
 
     fn is_elsewhere(&self, error: &crate::Error) -> bool {
@@ -163,14 +247,27 @@ impl Pipeline {
         let mut report = TransformReport::default();
         let at_transform = |error: crate::Error| error.at(Stage::Transform);
         let mut standing = self.standing().await.map_err(at_transform)?;
-        let (mut made, failures) = modules::load(&self.shelf()).await;
+        self.check_only()?;
+        let (mut made, mut failures) = modules::load(&self.shelf()).await;
+        let is_wanted = |table: &String| self.only.is_empty() || self.only.contains(table);
+        made.retain(|made| is_wanted(&made.table));
+        failures.retain(|failure| is_wanted(&failure.table));
         report.failures = failures;
         let used = made.iter();
         let used = used.map(|made| (made.table.clone(), made.module.reference().clone()));
         report.modules = used.collect();
-        self.rebuild_due(run, &mut standing, &mut made, &mut report)
-            .await
-            .map_err(at_transform)?;
+        tokio::select! {
+            biased;
+            rebuilt = self.rebuild_due(run, &mut standing, &mut made, &mut report) => {
+                rebuilt.map_err(at_transform)?;
+            }
+            // As if it had died: the next run goes on with it.
+            () = self.halt.called() => {
+                let left = made.into_iter().map(|made| LeftOver { what: made.table, why: Why::Halted });
+                let left: Vec<LeftOver> = left.collect();
+                return Err(at_transform(halt::HaltError::new(&left).into()));
+            }
+        }
         let mut by_source: BTreeMap<String, Vec<Made>> = BTreeMap::new();
         for made in made {
             by_source.entry(made.source.clone()).or_default().push(made);
@@ -183,6 +280,10 @@ impl Pipeline {
                 maker: self.maker(run),
                 sweep_after: self.plan.zones.sweep_after,
                 standing: &standing,
+                halt: &self.halt,
+                claims: self.claims(&self.processed, "", run),
+                failed: BTreeSet::new(),
+                swept: false,
             };
             transformation
                 .run(&mut report)
@@ -206,16 +307,17 @@ impl Pipeline {
         let mut report = LoadReport::default();
         let loading = Loading {
             zone: self.processed.clone(),
-            warehouse: self.warehouse()?,
+            warehouse: self.warehouse().await?,
             run,
             observer: self.observer.clone(),
+            halt: &self.halt,
         };
         loading
             .run(&mut report)
             .await
             .map_err(|error| error.at(Stage::Load))?;
         if !report.landings.is_empty() || !report.rebuilds.is_empty() {
-            let warehouse = self.warehouse()?;
+            let warehouse = self.warehouse().await?;
             match warehouse
                 .sweep(self.plan.zones.sweep_after, Sweep::WhenDue)
                 .await
@@ -247,7 +349,7 @@ impl Pipeline {
             true => Sweep::Rehearsal,
             false => Sweep::Now,
         };
-        let files = self.warehouse()?.sweep(age, how).await?;
+        let files = self.warehouse().await?.sweep(age, how).await?;
         report.swept.extend(files.into_iter().map(swept));
         Ok(report)
     }
@@ -319,7 +421,8 @@ impl Pipeline {
         let mut tables = HashMap::new();
         for (name, plan) in &self.plan.sources {
             let landed = Landings::new(self.landed.clone(), name).newest().await?;
-            let found = survey::source(name, plan, landed.as_ref(), &mut report).await?;
+            let found =
+                survey::source(name, plan, &self.vault, landed.as_ref(), &mut report).await?;
             tables.insert(name.clone(), (found, landed));
         }
         let processed = self.processed_log().newest().await?;
@@ -379,7 +482,7 @@ impl Pipeline {
     /// # Errors
     /// `Config` with the engine's message when the SQL is wrong.
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, BatchStream)> {
-        Ok(self.warehouse()?.query(sql).await?)
+        Ok(self.warehouse().await?.query(sql).await?)
     }
 
     /// Whether everything that a run needs is in place.
@@ -392,9 +495,10 @@ impl Pipeline {
             survey::zone("processed", &self.processed, run).await,
         ];
         for (name, plan) in &self.plan.sources {
-            checks.extend(survey::source_checks(name, plan).await);
+            checks.extend(survey::source_checks(name, plan, &self.vault).await);
         }
-        checks.push(match self.warehouse() {
+        checks.extend(survey::origin("warehouse", &self.plan.warehouse.url));
+        checks.push(match self.warehouse().await {
             Ok(warehouse) => survey::warehouse(warehouse).await,
             Err(error) => survey::failed("warehouse".to_owned(), &error),
         });
@@ -403,14 +507,13 @@ impl Pipeline {
         Ok(checks)
     }
 
-    fn warehouse(&self) -> Result<&dyn Warehouse> {
-        if let Some(warehouse) = self.warehouse.get() {
-            return Ok(warehouse.as_ref());
-        }
-        let plan = &self.plan.warehouse;
-        let opened =
-            crate::warehouse::open(plan.url.expose()?, plan.options.clone(), &self.plan.base)?;
-        Ok(self.warehouse.get_or_init(|| opened).as_ref())
+    async fn warehouse(&self) -> Result<&dyn Warehouse> {
+        let (plan, base) = (&self.plan.warehouse, &self.plan.base);
+        let opened = self
+            .warehouse
+            .get_or_try_init(|| access::warehouse(plan, base, &self.vault))
+            .await?;
+        Ok(opened.as_ref())
     }
 
     /// Where the project's modules come from.
@@ -431,7 +534,7 @@ impl Pipeline {
             run: run.clone(),
             observer: self.observer.clone(),
             sensitive: Arc::new(self.plan.sensitive().collect()),
-            at_once: std::thread::available_parallelism().map_or(2, usize::from),
+            at_once: self.at_once(),
         }
     }
 
@@ -447,26 +550,51 @@ impl Pipeline {
     }
 }
 
+/// Whether a stage did nothing because another run that shares the work is at all of it.
+pub fn is_elsewhere(error: &crate::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ExtractError::Elsewhere(_)))
+}
+
 /// The sandbox. A program compiles in processes of its own; where there is none, a library does what it can.
 fn sandbox(plan: &Plan) -> Result<Sandbox> {
     let compiler = plan.program.clone();
     let compiler = compiler.map_or(Compiler::InProcess, Compiler::Program);
-    Ok(Sandbox::new(limits(&plan.limits), &plan.cache)?.compiled_by(compiler))
+    let sandbox = Sandbox::new(limits(&plan.limits), &plan.cache)?;
+    let sandbox = match plan.limits.process_bytes {
+        // Half of the disk of a function that asks for no larger one.
+        Some(_) => sandbox.keeping_at_most(256 << 20),
+        None => sandbox,
+    };
+    let sandbox = sandbox.bundled(&plan.bundled_code);
+    Ok(sandbox.compiled_by(compiler))
 }
 
 /// The sandbox's limits with what the project file says of them.
 fn limits(plan: &LimitsPlan) -> Limits {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let wide = Limits::default();
+    // A process that may use little compiles with half of it and holds an eighth of it at once.
+    let part = |of: usize, share: u64| {
+        let bytes = plan
+            .process_bytes
+            .map_or(usize::MAX, |bytes| size(bytes / share));
+        of.min(bytes)
+    };
     Limits {
+        compile_memory_bytes: part(wide.compile_memory_bytes, 2),
+        step_bytes: part(wide.step_bytes, 8),
+        reject_bytes: part(wide.reject_bytes, 16),
+        // Sixteen bytes each, where they are remembered one by one.
+        remembered_keys: part(wide.remembered_keys, 8 * 16),
         memory_bytes: size(plan.memory_bytes),
         // A call may take a fifth of the whole, so that one limit is enough to say.
-        call_time: plan.time.div_f64(5.0).max(Limits::default().call_time),
+        call_time: plan.time.div_f64(5.0).max(wide.call_time),
         session_time: plan.time,
         output_rows: plan.output_rows,
         output_bytes: plan.output_bytes,
         log_lines: u32::try_from(plan.log_lines).unwrap_or(u32::MAX),
         log_bytes: size(plan.log_bytes),
-        ..Limits::default()
+        ..wide
     }
 }
 

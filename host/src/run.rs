@@ -1,8 +1,10 @@
 //! A run and its stages: plain data for every room.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 
 /// A stage of the straight line.
 #[derive(
@@ -61,5 +63,51 @@ impl fmt::Display for RunId {
 impl From<String> for RunId {
     fn from(text: String) -> Self {
         Self(text)
+    }
+}
+
+/// A word to stop, which is given once and heard by every clone: a run then commits what is complete, leaves the rest to
+/// the next one and says so. Unlike a run that is dropped, which leaves everything that is not committed yet.
+#[derive(Debug, Clone)]
+pub struct Halt(Arc<watch::Sender<bool>>);
+
+impl Default for Halt {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl Halt {
+    /// Gives the word.
+    pub fn call(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether the word has been given.
+    pub fn is_called(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when the word has been given, also when that was before.
+    pub async fn called(&self) {
+        // It fails when there is no sender left, and this is one.
+        let _ = self.0.subscribe().wait_for(|called| *called).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_word_is_heard_by_who_listens_and_by_who_asks_later() {
+        let halt = Halt::default();
+        let listener = halt.clone();
+        let early = tokio::spawn(async move { listener.called().await });
+        assert!(!halt.is_called());
+        halt.clone().call();
+        early.await.expect("it returns");
+        halt.called().await;
+        assert!(halt.is_called());
     }
 }

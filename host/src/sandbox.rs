@@ -110,6 +110,24 @@ impl Sandbox {
         Self { compiler, ..self }
     }
 
+    /// The same sandbox, which also uses compiled code that came with the program in this folder, if that is there.
+    #[must_use]
+    pub fn bundled(self, folder: &Path) -> Self {
+        Self {
+            cache: self.cache.bundled(folder),
+            ..self
+        }
+    }
+
+    /// The same sandbox, whose folder of compiled code does not grow beyond this size.
+    #[must_use]
+    pub fn keeping_at_most(self, bytes: u64) -> Self {
+        Self {
+            cache: self.cache.of_at_most(bytes),
+            ..self
+        }
+    }
+
     /// Makes a module of a component and its parameters: checked, compiled or found compiled, described.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod figures;
 pub mod guests;
 pub mod host;
 pub mod inventory;
+pub mod lambda;
 pub mod mounts;
 pub mod oci;
 pub mod oracle;

@@ -10,6 +10,7 @@ use super::text::{self, Columns, Paint, count, counted};
 use crate::config::Plan;
 use crate::source::{self, Discovered, SourceOptions};
 use crate::table::{Fidelity, Table};
+use crate::vault::Vault;
 use crate::watermark::CompareReason;
 
 /// List the tables, columns, types and keys of a source. Needs no project: a URL is enough.
@@ -34,7 +35,8 @@ impl Discover {
             None => {
                 let plan = call.plan()?;
                 let named = choose(&plan, self.source.as_deref())?;
-                let url = named.url.expose()?.to_owned();
+                let vault = Vault::new(plan.vault.clone());
+                let url = vault.reveal(&named.url).await?;
                 (url, named.options.clone())
             }
         };

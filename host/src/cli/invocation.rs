@@ -257,7 +257,16 @@ impl Invocation {
         Ok(RunId::new(start, random))
     }
 
-    fn assignments(&self) -> crate::Result<Vec<Assignment>> {
+    /// What was said to be the project file, or where it is.
+    pub(super) fn project_named(&self) -> Option<&std::path::Path> {
+        self.global.project.as_deref()
+    }
+
+    /// The settings that flags put over the project file.
+    ///
+    /// # Errors
+    /// `Config` when one is not `KEY=VALUE`.
+    pub(super) fn assignments(&self) -> crate::Result<Vec<Assignment>> {
         let flags = self.global.set.iter();
         Ok(flags
             .map(|flag| Assignment::flag(flag))

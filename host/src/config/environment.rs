@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::document::Document;
-use super::{Assignment, ConfigError, Place};
+use super::{Assignment, ConfigError, Place, StorePlan};
 
 /// What a variable begins with that is a setting: `TIDEMILL_WAREHOUSE__URL` is `warehouse.url`.
 const PREFIX: &str = "TIDEMILL_";
@@ -97,8 +97,23 @@ impl Environment {
         Ok(settings.collect())
     }
 
-    /// The folder for what can be made again: `$XDG_CACHE_HOME/tidemill` or `~/.cache/tidemill`.
+    /// The memory of the function of AWS Lambda that this is.
+    pub fn function_memory(&self) -> Option<u64> {
+        let mib: u64 = self.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?.parse().ok()?;
+        mib.checked_mul(1024 * 1024)
+    }
+
+    /// The store of objects that the variables speak of, where no project file says more.
+    pub fn store(&self) -> StorePlan {
+        StorePlan::default().or_variables(self)
+    }
+
+    /// The folder for what can be made again: `$XDG_CACHE_HOME/tidemill` or `~/.cache/tidemill`. A function of AWS Lambda
+    /// has no home and may write to `/tmp` only.
     pub fn cache_folder(&self) -> Option<PathBuf> {
+        if self.get("AWS_LAMBDA_RUNTIME_API").is_some() {
+            return Some(PathBuf::from("/tmp/tidemill"));
+        }
         let absolute = |name| {
             self.get(name)
                 .map(PathBuf::from)

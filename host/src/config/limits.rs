@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
+/// What a module of Arrow kernels needs for the lookups of a small company.
+const LEAST: u64 = 64 * MIB;
+/// What it takes to make one table: a module with its memory, chunks on both sides, a writer with its row group.
+const ONE_TABLE: u64 = 384 * MIB;
 
 /// What one module may use while it makes one table of one landing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,32 @@ pub struct LimitsPlan {
     pub log_lines: u64,
     /// Bytes of log lines that are kept.
     pub log_bytes: u64,
+    /// What the whole process may use, where that is known: a function's memory.
+    pub process_bytes: Option<u64>,
+}
+
+impl LimitsPlan {
+    /// The defaults of a process that may use `process_bytes`. An eighth is for one module: two of them run at the same
+    /// time, and rows on their way, the readers and writers of Parquet and the program itself take the rest.
+    pub fn within(process_bytes: Option<u64>) -> Self {
+        let wide = Self::default();
+        let share = process_bytes.map_or(u64::MAX, |bytes| (bytes / 8).max(LEAST));
+        Self {
+            memory_bytes: wide.memory_bytes.min(share),
+            process_bytes,
+            ..wide
+        }
+    }
+
+    /// How many tables are made at the same time on this many cores.
+    pub fn at_once(&self, cores: usize) -> usize {
+        let fit = self
+            .process_bytes
+            .map_or(u64::MAX, |bytes| bytes / ONE_TABLE);
+        usize::try_from(fit)
+            .unwrap_or(usize::MAX)
+            .clamp(1, cores.max(1))
+    }
 }
 
 impl Default for LimitsPlan {
@@ -33,6 +63,29 @@ impl Default for LimitsPlan {
             output_bytes: 64 * 1024 * MIB,
             log_lines: 1_000,
             log_bytes: MIB / 4,
+            process_bytes: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_function_runs_one_small_module_at_a_time() {
+        for (memory, module, at_once) in [
+            (128, 64, 1),
+            (512, 64, 1),
+            (1024, 128, 2),
+            (2048, 256, 2),
+            (10_240, 256, 2),
+        ] {
+            let limits = LimitsPlan::within(Some(memory * MIB));
+            assert_eq!(limits.memory_bytes, module * MIB, "{memory}");
+            assert_eq!(limits.at_once(2), at_once, "{memory}");
+        }
+        assert_eq!(LimitsPlan::within(None), LimitsPlan::default());
+        assert_eq!(LimitsPlan::default().at_once(8), 8);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LimitsPlan, ModulesPlan, Secret, StorePlan, TelemetryPlan};
+use super::{LimitsPlan, ModulesPlan, Secret, StorePlan, TelemetryPlan, VaultPlan};
 use crate::run::Stage;
 use crate::source::SourceOptions;
 use crate::warehouse::WarehouseOptions;
@@ -32,6 +32,8 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// The private folder of compiled modules.
     pub cache: PathBuf,
+    /// A folder of compiled modules that came with the program.
+    pub bundled_code: PathBuf,
     /// The program that runs, which compiles modules in processes of their own; `None` outside of it.
     pub program: Option<PathBuf>,
     /// When `serve` runs, by name.
@@ -40,6 +42,10 @@ pub struct Plan {
     pub serve: ServePlan,
     /// Where measurements go.
     pub telemetry: TelemetryPlan,
+    /// How `lambda` behaves.
+    pub lambda: LambdaPlan,
+    /// How the services are asked that keep secrets.
+    pub vault: VaultPlan,
 }
 
 /// The URLs of the three zones.
@@ -232,6 +238,13 @@ pub struct ServePlan {
     pub listen: Option<SocketAddr>,
     /// How long a running run may go on after a signal to stop.
     pub grace: Duration,
+}
+
+/// How `lambda` behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaPlan {
+    /// How long before its deadline a function commits what is complete.
+    pub margin: Duration,
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any run of characters.

@@ -1,10 +1,52 @@
-//! References in values: `${env:NAME}`, `${env:NAME:-default}`, `${file:PATH}`, `${aws-secret:NAME#KEY}`.
+//! References in values: `${env:NAME}`, `${env:NAME:-default}`, `${file:PATH}`, `${aws-secret:NAME#KEY}`, `${aws-ssm:NAME}`.
 //!
-//! `$${` is a plain `${`. A default is taken as it is: references do not nest.
+//! `$${` is a plain `${`. A default is taken as it is: references do not nest. What a service of AWS keeps is not read
+//! here: a plan says where it is, and the room that needs it asks for it.
 
+use std::fmt;
 use std::path::Path;
 
 use super::Environment;
+
+/// A value that a service of AWS keeps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// Who keeps it.
+    pub keeper: Keeper,
+    /// Its name or ARN there.
+    pub name: String,
+    /// The key of a JSON object, where the value is one of it.
+    pub key: Option<String>,
+}
+
+/// A service of AWS that keeps values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Keeper {
+    /// Secrets Manager.
+    Secrets,
+    /// The Parameter Store of Systems Manager.
+    Parameters,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.keeper {
+            Keeper::Secrets => "the AWS secret ",
+            Keeper::Parameters => "the AWS parameter ",
+        })?;
+        f.write_str(&self.name)?;
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, "#{key}"))
+    }
+}
+
+/// A part of a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// It is known.
+    Text(String),
+    /// It is to be asked for.
+    Kept(Reference),
+}
 
 /// Why a reference could not be resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,44 +65,94 @@ pub(super) fn expand(
     environment: &Environment,
     base: &Path,
 ) -> Result<String, Unresolved> {
-    let mut expanded = String::with_capacity(text.len());
+    let pieces = pieces(text, environment, base)?;
+    let known = pieces.into_iter().map(|piece| match piece {
+        Piece::Text(text) => Ok(text),
+        Piece::Kept(reference) => Err(Unresolved {
+            target: reference.to_string(),
+            problem: "and only the `url` of a source or of the warehouse can".into(),
+            hint: "write the value itself, or put it into a variable and write ${env:NAME}".into(),
+        }),
+    });
+    known.collect()
+}
+
+/// The text in pieces: what is known already is one with the text around it.
+pub(super) fn pieces(
+    text: &str,
+    environment: &Environment,
+    base: &Path,
+) -> Result<Vec<Piece>, Unresolved> {
+    let mut pieces = Vec::new();
+    let mut known = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         if let Some(literal) = before.strip_suffix('$') {
-            expanded.push_str(literal);
-            expanded.push_str("${");
+            known.push_str(literal);
+            known.push_str("${");
             rest = after;
             continue;
         }
-        expanded.push_str(before);
+        known.push_str(before);
         let (reference, after) = after.split_once('}').ok_or_else(|| Unresolved {
             target: "something".into(),
             problem: "but its `${` has no `}`".into(),
             hint: "close it, or write `$${` for a plain `${`".into(),
         })?;
-        expanded.push_str(&resolve(reference, environment, base)?);
+        match resolve(reference, environment, base)? {
+            Piece::Text(text) => known.push_str(&text),
+            kept => {
+                pieces.push(Piece::Text(std::mem::take(&mut known)));
+                pieces.push(kept);
+            }
+        }
         rest = after;
     }
-    expanded.push_str(rest);
-    Ok(expanded)
+    known.push_str(rest);
+    pieces.push(Piece::Text(known));
+    pieces.retain(|piece| *piece != Piece::Text(String::new()));
+    Ok(pieces)
 }
 
-fn resolve(reference: &str, environment: &Environment, base: &Path) -> Result<String, Unresolved> {
+fn resolve(reference: &str, environment: &Environment, base: &Path) -> Result<Piece, Unresolved> {
     match reference.split_once(':') {
-        Some(("env", variable)) => from_environment(variable, environment),
-        Some(("file", path)) => from_file(&base.join(path)),
-        Some(("aws-secret", name)) => Err(Unresolved {
-            target: format!("the AWS secret {name}"),
-            problem: "and this build cannot read AWS secrets".into(),
-            hint: "put the value into a variable and write ${env:NAME}, or into a file and write ${file:PATH}"
-                .into(),
-        }),
+        Some(("env", variable)) => from_environment(variable, environment).map(Piece::Text),
+        Some(("file", path)) => from_file(&base.join(path)).map(Piece::Text),
+        Some(("aws-secret", name)) => {
+            let (name, key) = match name.split_once('#') {
+                Some((name, key)) => (name, Some(key)),
+                None => (name, None),
+            };
+            kept(Keeper::Secrets, reference, name, key)
+        }
+        Some(("aws-ssm", name)) => kept(Keeper::Parameters, reference, name, None),
         _ => Err(Unresolved {
             target: format!("${{{reference}}}"),
             problem: "which is no kind of reference".into(),
-            hint: "write ${env:NAME}, ${env:NAME:-default} or ${file:PATH}".into(),
+            hint: "write ${env:NAME}, ${env:NAME:-default}, ${file:PATH}, ${aws-secret:NAME#KEY} or ${aws-ssm:NAME}"
+                .into(),
         }),
     }
+}
+
+fn kept(
+    keeper: Keeper,
+    reference: &str,
+    name: &str,
+    key: Option<&str>,
+) -> Result<Piece, Unresolved> {
+    if name.is_empty() || key == Some("") {
+        return Err(Unresolved {
+            target: format!("${{{reference}}}"),
+            problem: "which names nothing".into(),
+            hint: "write ${aws-secret:NAME}, ${aws-secret:NAME#KEY} or ${aws-ssm:NAME}".into(),
+        });
+    }
+    Ok(Piece::Kept(Reference {
+        keeper,
+        name: name.to_owned(),
+        key: key.map(str::to_owned),
+    }))
 }
 
 /// As a shell does it: a default stands in for a variable that is unset or empty.
@@ -142,6 +234,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_service_keeps_stands_between_what_is_known() {
+        let text =
+            "postgresql://${env:USER}:${aws-secret:prod/db#password}@${aws-ssm:/db/host}/totesys";
+        let environment = [("USER", "ada")].into_iter().collect();
+        let pieces = pieces(text, &environment, Path::new(".")).expect("it is well formed");
+        let text = |text: &str| Piece::Text(text.into());
+        let kept = |keeper, name: &str, key: Option<&str>| {
+            Piece::Kept(Reference {
+                keeper,
+                name: name.into(),
+                key: key.map(str::to_owned),
+            })
+        };
+        assert_eq!(
+            pieces,
+            [
+                text("postgresql://ada:"),
+                kept(Keeper::Secrets, "prod/db", Some("password")),
+                text("@"),
+                kept(Keeper::Parameters, "/db/host", None),
+                text("/totesys"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_arn_is_a_name() {
+        let arn = "arn:aws:secretsmanager:eu-west-2:123456789012:secret:db-AbCdEf";
+        let text = format!("${{aws-secret:{arn}}}");
+        let pieces = pieces(&text, &Environment::default(), Path::new("."));
+        let [Piece::Kept(reference)] = &pieces.expect("it is well formed")[..] else {
+            panic!("one reference");
+        };
+        assert_eq!((reference.name.as_str(), &reference.key), (arn, &None));
+    }
+
+    #[test]
     fn what_cannot_be_resolved_says_why() {
         for (text, target, problem) in [
             (
@@ -154,8 +283,14 @@ mod tests {
             (
                 "${aws-secret:db#password}",
                 "the AWS secret db#password",
-                "and this build cannot read AWS secrets",
+                "and only the `url` of a source or of the warehouse can",
             ),
+            (
+                "${aws-secret:#key}",
+                "${aws-secret:#key}",
+                "which names nothing",
+            ),
+            ("${aws-ssm:}", "${aws-ssm:}", "which names nothing"),
         ] {
             let error = expanded(text).expect_err(text);
             assert_eq!(

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use super::document::Document;
 use super::settings::{
-    LakeSettings, LimitsSettings, ModulesSettings, ScheduleSettings, ServeSettings, SourceSettings,
-    StoreSettings, TableSettings, TransformSettings, WarehouseSettings,
+    LakeSettings, LambdaSettings, LimitsSettings, ModulesSettings, ScheduleSettings, ServeSettings,
+    SourceSettings, StoreSettings, TableSettings, TransformSettings, WarehouseSettings,
 };
 use super::{
-    ConfigError, Cursor, Environment, LimitsPlan, ModulesPlan, OnSchemaChange, Plan, Schedule,
-    Secret, ServePlan, Settings, SourceColumn, SourcePlan, StorePlan, TablePlan, TransformPlan,
-    WarehousePlan, When, ZonesPlan, modules, store,
+    ConfigError, Cursor, Environment, LambdaPlan, LimitsPlan, ModulesPlan, OnSchemaChange, Plan,
+    Schedule, Secret, ServePlan, Settings, SourceColumn, SourcePlan, StorePlan, TablePlan,
+    TransformPlan, VaultPlan, WarehousePlan, When, ZonesPlan, modules, store,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -33,6 +33,8 @@ const SHORTEST_SWEEP: Duration = DAY;
 /// Health is told to this machine only, unless the project says otherwise.
 const LISTEN: &str = "127.0.0.1:9464";
 const GRACE: Duration = Duration::from_secs(30);
+/// A few requests to a store that is slow, or a transaction that is rolled back.
+const MARGIN: Duration = Duration::from_secs(20);
 const SQLITE: &str = "sqlite://";
 /// A shorter distance between runs is a mistake of units.
 const SHORTEST_EVERY: Duration = Duration::from_secs(1);
@@ -51,7 +53,7 @@ pub(super) fn plan(
         environment,
     };
     let top = Key::default();
-    let plan = Plan {
+    let mut plan = Plan {
         name: resolver.name(settings, &top)?,
         base: base.to_path_buf(),
         zones: resolver.zones(&settings.lake, &top.of("lake"))?,
@@ -67,13 +69,17 @@ pub(super) fn plan(
         modules: resolver.modules(&settings.modules, &top.of("modules"))?,
         limits: resolver.limits(&settings.limits, &top.of("limits"))?,
         cache: resolver.cache(settings, &top)?,
+        bundled_code: resolver.bundled_code(settings, &top)?,
         program: environment.program().map(Path::to_path_buf),
         schedule: entries(&settings.schedule, &top.of("schedule"), |key, schedule| {
             resolver.schedule(schedule, key)
         })?,
         serve: resolver.serve(&settings.serve, &top.of("serve"))?,
         telemetry: resolver.telemetry(&settings.telemetry, &top.of("telemetry"))?,
+        lambda: resolver.lambda(&settings.lambda, &top.of("lambda"))?,
+        vault: VaultPlan::default(),
     };
+    plan.vault = VaultPlan::new(environment, &plan.zones.store);
     resolver.check_names(&plan, &top)?;
     Ok(plan)
 }
@@ -149,6 +155,12 @@ impl Resolver<'_> {
         })
     }
 
+    fn bundled_code(&self, settings: &Settings, top: &Key) -> Result<PathBuf, ConfigError> {
+        let key = top.of("bundled_code");
+        let named = self.text(settings.bundled_code.as_deref(), &key)?;
+        Ok(self.base.join(named.as_deref().unwrap_or("compiled")))
+    }
+
     fn zones(&self, lake: &LakeSettings, key: &Key) -> Result<ZonesPlan, ConfigError> {
         let zone = |value: &Option<String>, name: &str| {
             let url = self.text(value.as_deref(), &key.of(name))?;
@@ -217,13 +229,10 @@ impl Resolver<'_> {
 
     /// A source knows nothing of projects, so the path of a file is made absolute here.
     fn source_url(&self, url: &str, key: &Key) -> Secret {
-        match self.expand(url, key) {
-            Ok(url) => Secret::new(match url.strip_prefix(SQLITE) {
-                Some(path) if !path.is_empty() => format!("{SQLITE}{}", self.below_base(path)),
-                _ => url,
-            }),
-            Err(reason) => Secret::missing(reason),
-        }
+        self.secret(url, key, |url| match url.strip_prefix(SQLITE) {
+            Some(path) if !path.is_empty() => format!("{SQLITE}{}", self.below_base(path)),
+            _ => url,
+        })
     }
 
     fn below_base(&self, path: &str) -> String {
@@ -326,7 +335,7 @@ impl Resolver<'_> {
         let schema = self.text(warehouse.schema.as_deref(), &key.of("schema"))?;
         let timeout = self.duration(warehouse.timeout.as_deref(), &key.of("timeout"))?;
         Ok(WarehousePlan {
-            url: self.secret(url, &key.of("url")),
+            url: self.secret(url, &key.of("url"), |url| url),
             options: WarehouseOptions {
                 schema: schema.unwrap_or_else(|| "public".into()),
                 timeout: timeout.unwrap_or(warehouse::TIMEOUT),
@@ -402,7 +411,7 @@ impl Resolver<'_> {
     }
 
     fn limits(&self, limits: &LimitsSettings, key: &Key) -> Result<LimitsPlan, ConfigError> {
-        let default = LimitsPlan::default();
+        let default = LimitsPlan::within(self.environment.function_memory());
         let size = |value: &Option<String>, name: &str, default| {
             let size = self.size(value.as_deref(), &key.of(name))?;
             Ok(size.unwrap_or(default))
@@ -415,6 +424,7 @@ impl Resolver<'_> {
             output_bytes: size(&limits.output, "output", default.output_bytes)?,
             log_lines: limits.log_lines.unwrap_or(default.log_lines),
             log_bytes: size(&limits.log, "log", default.log_bytes)?,
+            process_bytes: default.process_bytes,
         })
     }
 
@@ -493,6 +503,13 @@ impl Resolver<'_> {
         Ok(ServePlan {
             listen,
             grace: grace.unwrap_or(GRACE),
+        })
+    }
+
+    fn lambda(&self, lambda: &LambdaSettings, key: &Key) -> Result<LambdaPlan, ConfigError> {
+        let margin = self.duration(lambda.margin.as_deref(), &key.of("margin"))?;
+        Ok(LambdaPlan {
+            margin: margin.unwrap_or(MARGIN),
         })
     }
 }

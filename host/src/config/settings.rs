@@ -19,6 +19,10 @@ pub struct Settings {
     /// The private folder of compiled modules. Default: `tidemill` in the user's cache folder.
     #[schemars(example = &"/var/cache/tidemill")]
     pub cache: Option<String>,
+    /// A folder of compiled modules that came with the program and is never written to. What is in it is used where it
+    /// was compiled from the very module, for this machine. Default: `compiled` beside the project file.
+    #[schemars(example = &"compiled")]
+    pub bundled_code: Option<String>,
     /// Where landed rows, processed rows and modules are kept.
     pub lake: LakeSettings,
     /// The systems that rows come from, by a name of your choice.
@@ -37,6 +41,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Where figures and traces of runs are sent.
     pub telemetry: TelemetrySettings,
+    /// How `tidemill lambda` behaves.
+    pub lambda: LambdaSettings,
 }
 
 /// The zones of the lake: one URL each.
@@ -275,4 +281,14 @@ pub struct TelemetrySettings {
     /// Lambda function, false elsewhere.
     #[schemars(example = true)]
     pub emf: Option<bool>,
+}
+
+/// How `tidemill lambda` behaves.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LambdaSettings {
+    /// How long before its deadline a function commits what is complete and leaves the rest to its next call; never more
+    /// than a third of the time that a call has. Default: `20s`.
+    #[schemars(example = &"20s")]
+    pub margin: Option<String>,
 }

@@ -61,6 +61,36 @@ impl StorePlan {
     }
 }
 
+/// How the services of AWS are asked that keep secrets and parameters.
+#[derive(Debug, Clone, Default)]
+pub struct VaultPlan {
+    /// Region, profile and credentials: those of the zones' store.
+    pub account: StorePlan,
+    /// The URL of Secrets Manager, where that is not Amazon's own.
+    pub secrets: Option<String>,
+    /// The URL of Systems Manager, where that is not Amazon's own.
+    pub parameters: Option<String>,
+}
+
+impl VaultPlan {
+    /// What the variables of Amazon's tools say.
+    pub(super) fn new(environment: &Environment, store: &StorePlan) -> Self {
+        let endpoint = |service: &str| {
+            let names = [
+                format!("AWS_ENDPOINT_URL_{service}"),
+                "AWS_ENDPOINT_URL".into(),
+            ];
+            let mut found = names.iter().filter_map(|name| environment.get(name));
+            found.find(|url| !url.is_empty()).map(str::to_owned)
+        };
+        Self {
+            account: store.clone(),
+            secrets: endpoint("SECRETS_MANAGER"),
+            parameters: endpoint("SSM"),
+        }
+    }
+}
+
 /// How a store encrypts objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encryption {

@@ -16,9 +16,14 @@ use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt as _};
 use tracing::Instrument as _;
 
+use super::access;
+use super::claim::Claims;
+use super::halt::HaltError;
 use super::index::Index;
 use super::landing::{Landed, Landing};
-use super::report::{ExtractReport, Observer, Scope, SweepReport, TableExtracted, TableFailure};
+use super::report::{
+    ExtractReport, LeftOver, Observer, Scope, SweepReport, TableExtracted, TableFailure, Why,
+};
 use super::schema::Admitted;
 use super::spans;
 use super::sweep::Notes;
@@ -26,9 +31,10 @@ use super::window;
 use crate::config::{Cursor, SourcePlan};
 use crate::error::{ErrorKind, Result};
 use crate::manifest::{FORMAT, LandedTable, LandingManifest, ManifestLog};
-use crate::run::{RunId, Stage};
+use crate::run::{Halt, RunId, Stage};
 use crate::source::{Selection, Snapshot, SourceError};
 use crate::table::{KeyOrigin, Table, TableName};
+use crate::vault::Vault;
 use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
@@ -55,6 +61,20 @@ pub(super) struct Extraction<'a> {
     pub(super) is_only: bool,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
+    /// What services keep of its URL.
+    pub(super) vault: &'a Vault,
+    /// Says when to commit what has been read.
+    pub(super) halt: &'a Halt,
+    /// Where runs share work, the claims of this one.
+    pub(super) claims: Option<Claims>,
+}
+
+/// What became of reading the tables.
+struct Reading {
+    /// Tables that were read whole, with their new state.
+    landed: Vec<(TableName, LandedTable, TableExtracted)>,
+    failures: Vec<TableFailure>,
+    left: Vec<LeftOver>,
 }
 
 /// One table on its way.
@@ -71,71 +91,63 @@ impl Step<'_> {
 }
 
 impl Extraction<'_> {
-    /// Lands what changed and commits the manifest.
+    /// Lands what changed and commits the manifest; `None` where another run is at it.
     ///
     /// # Errors
-    /// `Unavailable` when the source goes away, `Conflict` when another run committed meanwhile,
-    /// `Config` when nothing of it can be read. A single table's error is in the report instead.
-    pub(super) async fn run(&self) -> Result<ExtractReport> {
-        let started = Instant::now();
+    /// `Unavailable` when the source goes away, or the word to stop came before a table was read; `Conflict` when another
+    /// run committed meanwhile, `Config` when nothing of it can be read. A single table's error is in the report instead.
+    pub(super) async fn run(&self) -> Result<Option<ExtractReport>> {
         let log = ManifestLog::<LandingManifest>::new(self.zone.unwatched(), self.name);
-        let notes = Notes::<LandingManifest>::new(self.zone.unwatched(), self.name);
         let previous = log.newest().await?;
-        let url = self.plan.url.expose()?;
-        let source = crate::source::open(url, &self.plan.options)?;
-        let snapshot = source.snapshot().await?;
+        let Some(claims) = &self.claims else {
+            return self.land_all(previous).await.map(Some);
+        };
+        let next = previous.as_ref().map_or(1, |m| m.sequence + 1);
+        if !claims.take(&format!("{next:010}")).await? {
+            return Ok(None);
+        }
+        let report = self.land_all(previous).await;
+        claims.release_all().await;
+        report.map(Some)
+    }
+
+    async fn land_all(&self, previous: Option<LandingManifest>) -> Result<ExtractReport> {
+        let started = Instant::now();
+        let notes = Notes::<LandingManifest>::new(self.zone.unwatched(), self.name);
+        let (_source, snapshot) = access::source(self.plan, self.vault).await?;
         let discovered = taken(self.plan, snapshot.tables().await?);
         let choice = self.choose(snapshot.as_ref(), &discovered, previous.as_ref())?;
 
         let mut manifest = self.manifest(snapshot.clock(), previous.as_ref());
-        let mut report = ExtractReport {
-            source: self.name.to_owned(),
-            landing: manifest.sequence,
-            logical_time: manifest.logical_time,
-            tables: Vec::new(),
-            left_out: choice.left_out,
-            failures: choice.failures,
-            swept: SweepReport::default(),
-            elapsed: Duration::ZERO,
-        };
         let sequence = manifest.sequence;
         let prefixes = choice
             .steps
             .iter()
             .map(|step| self.prefix(step.table(), snapshot.clock()));
         let begun = notes.begin(self.run, sequence, prefixes.collect()).await?;
-        let mut landings = stream::iter(choice.steps)
-            .map(|step| {
-                let snapshot = snapshot.as_ref();
-                async move {
-                    let name = step.table().name.clone();
-                    let span = spans::table(Stage::Extract, self.name, name.as_str());
-                    let landing = self.land(snapshot, step, sequence);
-                    let landed = landing.instrument(span.clone()).await;
-                    if landed.is_err() {
-                        spans::failed(&span);
-                    }
-                    (name, landed)
-                }
-            })
-            .buffer_unordered(self.plan.options.connections.max(1));
-        while let Some((name, landed)) = landings.next().await {
-            match landed {
-                Ok((landed, extracted)) => {
-                    manifest.tables.insert(name, landed);
-                    report.tables.push(extracted);
-                }
-                Err(error) if stops_all(&error) => {
-                    return Err(error.at(Stage::Extract).on(name.as_str()));
-                }
-                Err(error) => {
-                    report
-                        .failures
-                        .push(TableFailure::new(name.as_str(), Stage::Extract, &error))
-                }
-            }
+        let read = self.read_all(snapshot.as_ref(), choice.steps, sequence);
+        let mut read = read.await?;
+        if read.landed.is_empty() && !read.left.is_empty() {
+            notes.settle(&begun, &self.zone, None).await;
+            let error: crate::Error = HaltError::new(&read.left).into();
+            return Err(error.at(Stage::Extract));
         }
-        drop(landings);
+        read.failures.splice(0..0, choice.failures);
+        let mut report = ExtractReport {
+            source: self.name.to_owned(),
+            landing: sequence,
+            logical_time: manifest.logical_time,
+            tables: Vec::new(),
+            left_out: choice.left_out,
+            left: read.left,
+            failures: read.failures,
+            swept: SweepReport::default(),
+            elapsed: Duration::ZERO,
+        };
+        for (name, landed, extracted) in read.landed {
+            manifest.tables.insert(name, landed);
+            report.tables.push(extracted);
+        }
         report.tables.sort_by(|a, b| a.table.cmp(&b.table));
         let waits = |table: &TableName| !manifest.tables.contains_key(table);
         manifest.waiting = choice.wanted.into_iter().filter(waits).collect();
@@ -144,6 +156,57 @@ impl Extraction<'_> {
         notes.settle(&begun, &self.zone, Some(&manifest)).await;
         report.elapsed = started.elapsed();
         Ok(report)
+    }
+
+    /// Reads the tables of `steps`, several at a time, until all are read or the word to stop comes: what is not read by
+    /// then is left.
+    async fn read_all(
+        &self,
+        snapshot: &dyn Snapshot,
+        steps: Vec<Step<'_>>,
+        sequence: u64,
+    ) -> Result<Reading> {
+        let mut open: BTreeSet<TableName> = steps.iter().map(|s| s.table().name.clone()).collect();
+        let mut reading = Reading {
+            landed: Vec::new(),
+            failures: Vec::new(),
+            left: Vec::new(),
+        };
+        let mut landings = stream::iter(steps)
+            .map(|step| async move {
+                let name = step.table().name.clone();
+                let span = spans::table(Stage::Extract, self.name, name.as_str());
+                let landing = self.land(snapshot, step, sequence);
+                let landed = landing.instrument(span.clone()).await;
+                if landed.is_err() {
+                    spans::failed(&span);
+                }
+                (name, landed)
+            })
+            .buffer_unordered(self.plan.options.connections.max(1))
+            .take_until(Box::pin(self.halt.called()));
+        while let Some((name, landed)) = landings.next().await {
+            open.remove(&name);
+            match landed {
+                Ok((landed, extracted)) => reading.landed.push((name, landed, extracted)),
+                Err(error) if stops_all(&error) => {
+                    return Err(error.at(Stage::Extract).on(name.as_str()));
+                }
+                Err(error) => {
+                    reading
+                        .failures
+                        .push(TableFailure::new(name.as_str(), Stage::Extract, &error))
+                }
+            }
+        }
+        reading.left = open
+            .into_iter()
+            .map(|table| LeftOver {
+                what: table.as_str().to_owned(),
+                why: Why::Halted,
+            })
+            .collect();
+        Ok(reading)
     }
 
     fn manifest(

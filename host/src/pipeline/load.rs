@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::halt::HaltError;
 use super::rebuild::report::RebuildLoaded;
-use super::report::{LandingLoaded, LoadReport, Observer};
+use super::report::{LandingLoaded, LeftOver, LoadReport, Observer, Why};
 use super::spans;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::error::Result;
 use crate::manifest::{Object, ProcessedTable, RebuiltTable};
-use crate::run::{RunId, Stage};
+use crate::run::{Halt, RunId, Stage};
 use crate::warehouse::{
     BatchStream, LandingRows, Load, Rebuild, TableLoad, TableLoaded, TableRebuild, Warehouse,
 };
@@ -34,50 +35,76 @@ pub(super) struct Loading<'a> {
     pub(super) run: &'a RunId,
     /// Told of progress.
     pub(super) observer: Arc<dyn Observer>,
+    /// Says when to leave the rest to the next run.
+    pub(super) halt: &'a Halt,
 }
 
 impl Loading<'_> {
-    /// Loads every landing and every rebuild that the ledger does not have, the oldest first.
+    /// Loads every landing and every rebuild that the ledger does not have, the oldest first. When the word to stop comes,
+    /// the transaction under way is rolled back: the landings before it stay.
     ///
     /// # Errors
-    /// The warehouse's own. What was loaded before the error stays, landing by landing.
+    /// The warehouse's own, and `Unavailable` when the word to stop came before anything was loaded. What was loaded before
+    /// the error stays, landing by landing.
     pub(super) async fn run(&self, report: &mut LoadReport) -> Result<()> {
         let ledger = self.warehouse.ledger().await?;
-        for pending in pending(&self.zone, &ledger).await? {
-            let started = Instant::now();
-            match pending {
-                Pending::Landing(pending) => {
-                    let (source, landing) = (pending.source.clone(), pending.landing);
-                    let load = self.load(pending);
-                    let names = load.tables.iter().map(|table| table.table.as_str());
-                    self.began(names);
-                    let modules = load.tables.iter();
-                    let modules = modules.map(|t| (t.table.clone(), t.module.clone()));
-                    let modules: BTreeMap<String, ModuleRef> = modules.collect();
-                    let tables = self.warehouse.load(load).await?;
-                    self.ended(&tables);
-                    for table in &tables {
-                        let module = modules.get(&table.table);
-                        spans::loaded(&source, landing, table, module, started.elapsed());
-                    }
-                    report.landings.push(LandingLoaded {
-                        source,
-                        landing,
-                        tables,
-                        elapsed: started.elapsed(),
-                    });
+        let mut pending = pending(&self.zone, &ledger).await?.into_iter();
+        for next in pending.by_ref() {
+            let what = next.to_string();
+            let loaded = tokio::select! {
+                biased;
+                () = self.halt.called() => false,
+                loaded = self.load_one(next, report) => loaded.map(|()| true)?,
+            };
+            if !loaded {
+                report.left.push(left(what));
+                break;
+            }
+        }
+        report
+            .left
+            .extend(pending.map(|next| left(next.to_string())));
+        let is_idle = report.landings.is_empty() && report.rebuilds.is_empty();
+        match is_idle && !report.left.is_empty() {
+            true => Err(HaltError::new(&report.left).into()),
+            false => Ok(()),
+        }
+    }
+
+    async fn load_one(&self, pending: Pending, report: &mut LoadReport) -> Result<()> {
+        let started = Instant::now();
+        match pending {
+            Pending::Landing(pending) => {
+                let (source, landing) = (pending.source.clone(), pending.landing);
+                let load = self.load(pending);
+                let names = load.tables.iter().map(|table| table.table.as_str());
+                self.began(names);
+                let modules = load.tables.iter();
+                let modules = modules.map(|t| (t.table.clone(), t.module.clone()));
+                let modules: BTreeMap<String, ModuleRef> = modules.collect();
+                let tables = self.warehouse.load(load).await?;
+                self.ended(&tables);
+                for table in &tables {
+                    let module = modules.get(&table.table);
+                    spans::loaded(&source, landing, table, module, started.elapsed());
                 }
-                Pending::Rebuild(pending) => {
-                    let manifest = pending.number;
-                    self.began(pending.tables.keys().map(String::as_str));
-                    let tables = self.warehouse.rebuild(self.rebuild(pending)).await?;
-                    self.ended(&tables);
-                    report.rebuilds.push(RebuildLoaded {
-                        manifest,
-                        tables,
-                        elapsed: started.elapsed(),
-                    });
-                }
+                report.landings.push(LandingLoaded {
+                    source,
+                    landing,
+                    tables,
+                    elapsed: started.elapsed(),
+                });
+            }
+            Pending::Rebuild(pending) => {
+                let manifest = pending.number;
+                self.began(pending.tables.keys().map(String::as_str));
+                let tables = self.warehouse.rebuild(self.rebuild(pending)).await?;
+                self.ended(&tables);
+                report.rebuilds.push(RebuildLoaded {
+                    manifest,
+                    tables,
+                    elapsed: started.elapsed(),
+                });
             }
         }
         Ok(())
@@ -166,5 +193,12 @@ impl Loading<'_> {
                 observer.advanced(Stage::Load, &table, batch.num_rows() as u64, bytes);
             })
             .boxed()
+    }
+}
+
+fn left(what: String) -> LeftOver {
+    LeftOver {
+        what,
+        why: Why::Halted,
     }
 }

@@ -70,7 +70,7 @@ impl Pipeline {
     }
 
     async fn warehouse_answers(&self) -> Result<String> {
-        let warehouse = self.warehouse()?;
+        let warehouse = self.warehouse().await?;
         warehouse.ledger().await?;
         Ok(format!("{} answers", warehouse.target()))
     }

@@ -112,8 +112,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Config` when the warehouse's URL is wrong.
-    pub fn check_warehouse(&self) -> Result<()> {
-        self.warehouse().map(drop)
+    pub async fn check_warehouse(&self) -> Result<()> {
+        self.warehouse().await.map(drop)
     }
 
     async fn rebuilt(&self, run: &RunId, wishes: Vec<Wish>) -> Result<RebuildReport> {

@@ -58,6 +58,14 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What the stages left to other runs.
+    pub fn left(&self) -> impl Iterator<Item = &LeftOver> {
+        let extract = self.extract.iter().flat_map(|e| &e.left);
+        let transform = self.transform.iter().flat_map(|t| &t.left);
+        let load = self.load.iter().flat_map(|l| &l.left);
+        extract.chain(transform).chain(load)
+    }
+
     /// Whether a table failed in any stage.
     pub fn has_failures(&self) -> bool {
         self.extract.iter().any(|e| !e.failures.is_empty())
@@ -76,6 +84,27 @@ impl RunReport {
         let made = made.map(|t| t.rows_rejected);
         made.chain(rebuilt.map(|t| t.rows_rejected)).sum()
     }
+}
+
+/// Work that a run found and left to another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LeftOver {
+    /// The table: the source's in extract, the warehouse's in transform; in load the landing.
+    pub what: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why work is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The run was told to stop.
+    Halted,
+    /// Another run is at it.
+    Elsewhere,
+    /// A source table that it needs has not been landed yet, and is to be.
+    NotLanded,
 }
 
 /// What was swept: objects that no manifest names.
@@ -129,6 +158,9 @@ pub struct ExtractReport {
     pub tables: Vec<TableExtracted>,
     /// Tables that are new where the policy takes no new ones.
     pub left_out: Vec<String>,
+    /// What was left to another run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftOver>,
     /// Tables that could not be read; the others are landed.
     pub failures: Vec<TableFailure>,
     /// Objects of dead runs that were swept from the landing zone.
@@ -178,6 +210,9 @@ pub struct TransformReport {
     pub tables: Vec<TableTransformed>,
     /// One per warehouse table that a promotion wanted made anew.
     pub rebuilt: Vec<TableRebuilt>,
+    /// What was left to another run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftOver>,
     /// Tables whose module failed; they catch up once it is fixed.
     pub failures: Vec<TableFailure>,
     /// Objects of dead runs that were swept from the processed zone.
@@ -237,6 +272,9 @@ pub struct LoadReport {
     pub landings: Vec<LandingLoaded>,
     /// One per rebuild that was put into the place of what was there.
     pub rebuilds: Vec<RebuildLoaded>,
+    /// What was left to another run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftOver>,
     /// Tables that are not loaded, and why.
     pub failures: Vec<TableFailure>,
     /// Files of undone commits that were swept from the warehouse.

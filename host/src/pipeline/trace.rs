@@ -122,7 +122,7 @@ impl Pipeline {
             LoadMode::AppendVersions => {
                 let asked = output.record_id.clone();
                 let asked = asked.unwrap_or_else(|| format!("{table}_record_id"));
-                Some(self.warehouse()?.record_id(table, asked).await?)
+                Some(self.warehouse().await?.record_id(table, asked).await?)
             }
             LoadMode::Scd2 => Some(VALID_FROM.to_owned()),
             LoadMode::Upsert | LoadMode::Overwrite => None,
@@ -161,7 +161,7 @@ struct Tracing<'a> {
 
 impl Tracing<'_> {
     async fn report(&mut self, history: &History, rows: Vec<RecordBatch>) -> Result<TraceReport> {
-        let ledger = self.pipeline.warehouse()?.ledger().await?;
+        let ledger = self.pipeline.warehouse().await?.ledger().await?;
         let table = self.table.clone();
         let is_loaded = |event: &Event| ledger.through(&table, &event.source) >= event.landing;
         let mut versions = Vec::new();

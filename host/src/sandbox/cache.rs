@@ -5,6 +5,10 @@
 //! fails a check is compiled again and replaced. The digest finds damage, not an attacker who runs as
 //! this user: a key beside the entries would be as readable to him as the entries are.
 //!
+//! A second folder may come with the program, filled by the same program where it was bundled: a function of AWS Lambda
+//! starts with it. It is read and never written to, and its entries pass the same checks. Nobody but this user or the
+//! system's may have been able to write to it.
+//!
 //! An entry is read into memory and checked before the engine sees it. Mapping the file instead was
 //! rejected: the pages could differ from those that were checked.
 
@@ -37,6 +41,8 @@ const DRAFT_AGE: Duration = Duration::from_secs(86_400);
 /// How often compiled code was found or made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheCounts {
+    /// Loaded from what came with the program.
+    pub bundled: u64,
     /// Loaded from an entry that passed every check.
     pub loaded: u64,
     /// Compiled because there was no entry.
@@ -49,7 +55,12 @@ pub struct CacheCounts {
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: PathBuf,
+    /// A folder of entries that came with the program, which is read only.
+    bundle: Option<PathBuf>,
+    /// How large the folder may become.
+    most_bytes: u64,
     fingerprint: Digest,
+    bundled: AtomicU64,
     loaded: AtomicU64,
     compiled: AtomicU64,
     replaced: AtomicU64,
@@ -64,15 +75,55 @@ impl Cache {
         private_folder(folder)?;
         Ok(Self {
             folder: folder.to_owned(),
+            bundle: None,
+            most_bytes: u64::MAX,
             fingerprint: engine::fingerprint(engine),
+            bundled: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
             compiled: AtomicU64::new(0),
             replaced: AtomicU64::new(0),
         })
     }
 
+    /// The same cache, beside what came with the program in this folder. One that anybody else could have written to is
+    /// left alone, with a warning: the modules are compiled then.
+    pub(super) fn bundled(mut self, folder: &Path) -> Self {
+        match bundle_reason(folder) {
+            Ok(None) => self.bundle = Some(folder.to_owned()),
+            Ok(Some(reason)) => {
+                tracing::warn!(folder = %folder.display(), reason, "bundled code is not used");
+            }
+            // It is not there, as with most projects.
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// The same cache, whose folder does not grow beyond this size: the oldest entries go.
+    pub(super) fn of_at_most(self, most_bytes: u64) -> Self {
+        Self { most_bytes, ..self }
+    }
+
+    /// Compiled code of the bundle, if it has that of this component for this engine.
+    fn of_bundle(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let folder = self.bundle.as_ref()?;
+        let component = digest.short();
+        let loaded = match fs::read(folder.join(self.name(digest))) {
+            Ok(entry) => self.load(engine, &entry, digest),
+            Err(_) => None,
+        };
+        match &loaded {
+            Some(_) => tracing::debug!(%component, "compiled code is the bundle's"),
+            None => {
+                tracing::info!(%component, "the bundle has no compiled code of it for this engine and processor");
+            }
+        }
+        loaded
+    }
+
     pub(super) fn counts(&self) -> CacheCounts {
         CacheCounts {
+            bundled: self.bundled.load(Ordering::Relaxed),
             loaded: self.loaded.load(Ordering::Relaxed),
             compiled: self.compiled.load(Ordering::Relaxed),
             replaced: self.replaced.load(Ordering::Relaxed),
@@ -89,7 +140,11 @@ impl Cache {
         digest: Digest,
         compile: impl FnOnce() -> Result<Vec<u8>, CompileError>,
     ) -> Result<Component, CompileError> {
-        let path = self.path(digest);
+        if let Some(loaded) = self.of_bundle(engine, digest) {
+            self.bundled.fetch_add(1, Ordering::Relaxed);
+            return Ok(loaded);
+        }
+        let path = self.folder.join(self.name(digest));
         let counter = match fs::read(&path) {
             Ok(entry) => match self.load(engine, &entry, digest) {
                 Some(loaded) => {
@@ -110,9 +165,8 @@ impl Cache {
         Ok(compiled)
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.folder
-            .join(format!("{digest}-{}.cwasm", self.fingerprint.short()))
+    fn name(&self, digest: Digest) -> String {
+        format!("{digest}-{}.cwasm", self.fingerprint.short())
     }
 
     fn header(&self, digest: Digest, code: &[u8]) -> Vec<u8> {
@@ -141,7 +195,11 @@ impl Cache {
         file.write_all(&self.header(digest, code))?;
         file.write_all(code)?;
         let file = file.persist(path)?;
-        sweep_drafts(&self.folder, file.metadata()?.modified()?)
+        sweep_drafts(&self.folder, file.metadata()?.modified()?)?;
+        match self.most_bytes {
+            u64::MAX => Ok(()),
+            most_bytes => trim(&self.folder, most_bytes, path),
+        }
     }
 }
 
@@ -149,11 +207,12 @@ impl Cache {
 #[allow(unsafe_code)]
 fn trust(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `deserialize` must only see what `precompile_component` of a compatible engine gave; it checks
-    // version and settings itself. `code` is one of two things. Fresh from `Compiler::compile`: made in this
+    // version and settings itself. `code` is one of three things. Fresh from `Compiler::compile`: made in this
     // process, or by a process of this very program that nobody but we talked to. Or an entry of the cache:
     // it lies in a folder that only this user can write (`private_folder`), it was written by `store` from
     // the same, every byte of it is covered by the digest in the header, and the header names this engine's
-    // fingerprint and this component. `code` is our own copy in memory, so it cannot change after the check.
+    // fingerprint and this component. Or an entry of the bundle, with the same header, in a folder that only this user
+    // or the system's can write (`bundle_reason`): whoever can change that can change the program beside it. `code` is our own copy in memory, so it cannot change after the check.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -172,6 +231,30 @@ fn sweep_drafts(folder: &Path, now: SystemTime) -> io::Result<()> {
         };
         if is_draft && now.duration_since(written).is_ok_and(|age| age > DRAFT_AGE) {
             let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Removes the oldest entries of a folder that holds more than `most_bytes`, but not the one at `kept`.
+fn trim(folder: &Path, most_bytes: u64, kept: &Path) -> io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Another program may have removed it meanwhile.
+        if let Ok(metadata) = entry.metadata() {
+            entries.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+    }
+    entries.sort();
+    let mut bytes: u64 = entries.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, size, path) in entries {
+        if bytes <= most_bytes {
+            break;
+        }
+        if path != kept {
+            fs::remove_file(&path)?;
+            bytes -= size;
         }
     }
     Ok(())
@@ -208,6 +291,31 @@ fn create_private(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn create_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
+}
+
+/// Why the folder of a bundle is not to be trusted.
+fn bundle_reason(folder: &Path) -> io::Result<Option<&'static str>> {
+    let found = fs::symlink_metadata(folder)?;
+    if !found.is_dir() {
+        return Ok(Some("it is not a folder"));
+    }
+    let ours = tempfile::tempfile().and_then(|file| file.metadata())?;
+    Ok(match is_of_system(&found) {
+        true => others_reason(&found, &found),
+        false => others_reason(&found, &ours),
+    })
+}
+
+/// Whether a folder belongs to the user that everything of the system belongs to.
+#[cfg(unix)]
+fn is_of_system(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    found.uid() == 0
+}
+
+#[cfg(not(unix))]
+fn is_of_system(_: &fs::Metadata) -> bool {
+    true
 }
 
 /// Why others could have put code into the folder.
@@ -258,6 +366,31 @@ mod tests {
         sweep_drafts(folder.path(), now).expect("the folder is there");
         assert!(!old.exists());
         assert!(young.exists() && entry.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_too_large_loses_its_oldest_entries() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = SystemTime::UNIX_EPOCH + 400 * DRAFT_AGE;
+        let write = |name: &str, age: u32| {
+            let path = folder.path().join(name);
+            fs::write(&path, [0; 100]).expect("a file");
+            let file = fs::File::options()
+                .append(true)
+                .open(&path)
+                .expect("a file");
+            file.set_modified(now - age * DRAFT_AGE)
+                .expect("it is ours");
+            path
+        };
+        let (newest, middle, oldest) = (write("a", 1), write("b", 2), write("c", 3));
+        trim(folder.path(), 300, &newest).expect("the folder is there");
+        assert!(newest.exists() && middle.exists() && oldest.exists());
+        trim(folder.path(), 250, &newest).expect("the folder is there");
+        assert!(newest.exists() && middle.exists() && !oldest.exists());
+        // What is needed now stays, however old it is.
+        trim(folder.path(), 10, &middle).expect("the folder is there");
+        assert!(!newest.exists() && middle.exists());
     }
 
     #[test]

@@ -45,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "manifest",
             "registry",
             "telemetry",
+            "vault",
         ],
     ),
     // It describes a module as the registry does, in the sandbox, and tries it on cases.
@@ -52,6 +53,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Its story runs the straight line.
     ("demo", &["pipeline"]),
     ("export", &[]),
+    // What functions are told, as pure functions: it calls no stage.
+    ("lambda", &[]),
+    // Whoever opens a connection asks it.
+    ("vault", &[]),
     // Modules as others carry them: it does not know what a registry of ours is.
     ("oci", &[]),
     // What is measured, and where it goes: reports of runs become samples in the pipeline.
@@ -70,8 +75,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "authoring",
             "demo",
             "export",
+            "lambda",
             "oci",
             "telemetry",
+            "vault",
         ],
     ),
     // Lends hostile bytes to all of them; it is part of tests and of `cargo x fuzz` only.

@@ -13,6 +13,7 @@ use crate::cli::text::Paint;
 use crate::config::{Plan, SourcePlan};
 use crate::source::{self, Discovered};
 use crate::table::Table;
+use crate::vault::Vault;
 
 /// Make the crate of a new module from tables of the project's source.
 ///
@@ -53,7 +54,8 @@ impl New {
         let folder: PathBuf = call.folder().join(path).components().collect();
         let plan = call.plan()?;
         let (source_name, named) = self.source(&plan)?;
-        let source = source::open(named.url.expose()?, &named.options)?;
+        let url = Vault::new(plan.vault.clone()).reveal(&named.url).await?;
+        let source = source::open(&url, &named.options)?;
         let found = source.discover().await?;
         let tables = self.tables(&source_name, named, &found)?;
         let sdk = match &self.sdk {

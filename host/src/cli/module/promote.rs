@@ -100,7 +100,7 @@ struct Promoted {
 async fn pipeline(call: &Invocation, rebuild: bool) -> crate::Result<Pipeline> {
     let pipeline = call.pipeline().await?;
     if rebuild {
-        pipeline.check_warehouse()?;
+        pipeline.check_warehouse().await?;
     }
     Ok(pipeline)
 }

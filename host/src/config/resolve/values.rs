@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::reference::Piece;
 use super::super::{ConfigError, Secret, reference, unit};
 use super::{Key, Resolver};
 
@@ -44,10 +45,23 @@ impl Resolver<'_> {
             .transpose()
     }
 
-    pub(super) fn secret(&self, value: &str, key: &Key) -> Secret {
-        match self.expand(value, key) {
-            Ok(value) => Secret::new(value),
-            Err(reason) => Secret::missing(reason),
+    /// A value that may be kept by a service. What is known of it goes through `known`.
+    pub(super) fn secret(
+        &self,
+        value: &str,
+        key: &Key,
+        known: impl Fn(String) -> String,
+    ) -> Secret {
+        let pieces = reference::pieces(value, self.environment, self.base);
+        let is_kept = |piece: &Piece| matches!(piece, Piece::Kept(_));
+        match pieces {
+            Ok(pieces) if pieces.iter().any(is_kept) => {
+                Secret::kept(pieces, self.document.setting(&key.0))
+            }
+            _ => match self.expand(value, key) {
+                Ok(value) => Secret::new(known(value)),
+                Err(reason) => Secret::missing(reason),
+            },
         }
     }
 

@@ -113,6 +113,20 @@ impl LoginReason {
     }
 }
 
+impl ConnectError {
+    /// Whether another password might be the right one.
+    pub fn is_of_login(&self) -> bool {
+        use LoginReason::{Other, Password, Rule};
+        matches!(
+            self,
+            Self::Login {
+                reason: Password | Rule | Other,
+                ..
+            }
+        )
+    }
+}
+
 impl Classify for ConnectError {
     fn kind(&self) -> ErrorKind {
         match self {

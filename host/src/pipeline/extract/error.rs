@@ -51,6 +51,9 @@ pub(crate) enum ExtractError {
     /// The source has no table at all that the project takes.
     #[error("the source `{0}` gives no table at all")]
     Empty(String),
+    /// Another run that shares the work is landing it.
+    #[error("another run is landing the source `{0}` at this moment")]
+    Elsewhere(String),
 }
 
 impl ExtractError {
@@ -62,7 +65,10 @@ impl ExtractError {
 
 impl Classify for ExtractError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Config
+        match self {
+            Self::Elsewhere(_) => ErrorKind::Conflict,
+            _ => ErrorKind::Config,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -84,6 +90,7 @@ impl Classify for ExtractError {
             Self::NoTextColumn(_) => "correct `text` of the table in the project file".into(),
             Self::NoSensitiveColumn(_) => "correct `sensitive` of the table in the project file: nothing is protected by a name that is not there".into(),
             Self::NoSensitiveTable => "correct the name of the table above `sensitive` in the project file; `tidemill discover` lists them".into(),
+            Self::Elsewhere(_) => "run again when it has ended".into(),
             Self::Empty(_) => "check `include` and `exclude`, and the rights of the source's user".into(),
         })
     }

@@ -1,6 +1,7 @@
 //! What is processed and not in the warehouse: found from the newest manifest backwards, as far as the ledger says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -16,6 +17,17 @@ use crate::zone::Zone;
 pub(super) enum Pending {
     Landing(Landing),
     Rebuild(PendingRebuild),
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Landing(landing) => {
+                write!(f, "landing {} of {}", landing.landing, landing.source)
+            }
+            Self::Rebuild(rebuild) => write!(f, "rebuild {}", rebuild.number),
+        }
+    }
 }
 
 /// The tables of one landing, from one or several processed manifests.

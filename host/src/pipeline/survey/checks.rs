@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Cursor, SourcePlan};
+use crate::config::{Cursor, Secret, SourcePlan};
+use crate::pipeline::access;
 use crate::pipeline::extract::taken;
 use crate::pipeline::modules::Made;
 use crate::pipeline::report::{Check, TableFailure};
 use crate::run::{RunId, Stage};
 use crate::source::Discovered;
+use crate::vault::Vault;
 use crate::zone::Zone;
 
 /// Whether a zone can be written and read.
@@ -47,25 +49,41 @@ pub(in crate::pipeline) async fn ready(
 }
 
 /// Whether a source answers, and how changes are found in each of its tables.
-pub(in crate::pipeline) async fn source_checks(name: &str, plan: &SourcePlan) -> Vec<Check> {
+pub(in crate::pipeline) async fn source_checks(
+    name: &str,
+    plan: &SourcePlan,
+    vault: &Vault,
+) -> Vec<Check> {
     let name = format!("source {name}");
     let discovered = async {
-        let source = crate::source::open(plan.url.expose()?, &plan.options)?;
+        let (source, snapshot) = access::source(plan, vault).await?;
         let target = source.target().to_owned();
-        let snapshot = source.snapshot().await?;
         Ok((target, taken(plan, snapshot.tables().await?)))
     };
+    let mut checks: Vec<Check> = origin(&name, &plan.url).into_iter().collect();
     match discovered.await {
-        Err(error) => vec![failed(name, &error)],
+        Err(error) => {
+            checks.push(failed(name, &error));
+            checks
+        }
         Ok((target, tables)) => {
-            let mut checks = vec![passed(
+            checks.push(passed(
                 name.clone(),
                 format!("{target} answers and gives {} tables", tables.len()),
-            )];
+            ));
             checks.extend(tables.iter().filter_map(|found| method(&name, plan, found)));
             checks
         }
     }
+}
+
+/// Where a URL comes from, where a service keeps it. Whether it can be had is told by whoever connects with it.
+pub(in crate::pipeline) fn origin(name: &str, url: &Secret) -> Option<Check> {
+    let origin = url.origin()?;
+    Some(passed(
+        format!("{name}: url"),
+        format!("comes from {origin}, which is read for a connection only"),
+    ))
 }
 
 /// How changes of one table are found, where that is not what one would expect.

@@ -3,6 +3,7 @@
 use crate::config::{OnSchemaChange, Plan, SourcePlan};
 use crate::error::{Classify as _, Result};
 use crate::manifest::{LandedTable, LandingManifest, ProcessedManifest};
+use crate::pipeline::access;
 use crate::pipeline::declared::check_columns;
 use crate::pipeline::extract::{
     ExtractError, check_marks, gone, is_expected, marked_nowhere, taken,
@@ -19,6 +20,7 @@ use crate::pipeline::window::{self, Asked};
 use crate::run::Stage;
 use crate::source::{Discovered, Snapshot};
 use crate::table::{Column, Fidelity, KeyOrigin, SchemaChange, Table, TableName};
+use crate::vault::Vault;
 
 /// What to do about a table that is new where new tables are not taken.
 const LEFT_OUT: &str = "name it in `include` of the source, or `tidemill run --accept` it";
@@ -30,11 +32,11 @@ const LEFT_OUT: &str = "name it in `include` of the source, or `tidemill run --a
 pub(in crate::pipeline) async fn source(
     name: &str,
     plan: &SourcePlan,
+    vault: &Vault,
     landed: Option<&LandingManifest>,
     report: &mut PlanReport,
 ) -> Result<Vec<Table>> {
-    let source = crate::source::open(plan.url.expose()?, &plan.options)?;
-    let snapshot = source.snapshot().await?;
+    let (_source, snapshot) = access::source(plan, vault).await?;
     let discovered = taken(plan, snapshot.tables().await?);
     let mut wrong_marks = Vec::new();
     for found in &discovered {

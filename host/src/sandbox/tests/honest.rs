@@ -186,6 +186,7 @@ fn compiled_code_is_found_again() {
     first.load(&component, b"").expect("honest");
     first.load(&component, b"other parameters").expect("honest");
     let counts = |loaded, compiled, replaced| CacheCounts {
+        bundled: 0,
         loaded,
         compiled,
         replaced,
@@ -217,6 +218,63 @@ fn a_damaged_entry_is_compiled_again_and_replaced() {
     }
     for cut in [0, 50, length / 2] {
         damage(&component, &start(), &entry, &whole[..cut], &whole);
+    }
+}
+
+#[test]
+fn code_that_came_with_the_program_is_used_where_it_fits_and_never_written_to() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (bundle, cache) = (root.path().join("bundle"), root.path().join("cache"));
+    let (known, strange) = (
+        Script::default().component(),
+        Script {
+            name: "strange".into(),
+            ..Script::default()
+        }
+        .component(),
+    );
+    // A bundle is made by filling a cache.
+    let making = Sandbox::new(Limits::default(), &bundle).expect("it runs here");
+    making.load(&known, b"").expect("honest");
+    let entry = fs::read_dir(&bundle)
+        .expect("it is there")
+        .map(|entry| entry.expect("it is there").path())
+        .next()
+        .expect("one entry");
+    let whole = fs::read(&entry).expect("it is ours");
+    let start = || {
+        let _ = fs::remove_dir_all(&cache);
+        let sandbox = Sandbox::new(Limits::default(), &cache).expect("it runs here");
+        sandbox.bundled(&bundle)
+    };
+    let counts = |bundled, compiled| CacheCounts {
+        bundled,
+        compiled,
+        ..CacheCounts::default()
+    };
+    let sandbox = start();
+    sandbox.load(&known, b"").expect("honest");
+    sandbox.load(&strange, b"").expect("honest");
+    assert_eq!(sandbox.cache_counts(), counts(1, 1));
+    // Damaged, of another component, or where anybody could have put it: compiled again.
+    for (wrong, at) in [(&whole, 20), (&whole, 60), (&whole, whole.len() - 1)] {
+        let mut damaged = wrong.clone();
+        damaged[at] ^= 1;
+        fs::write(&entry, &damaged).expect("it is ours");
+        let sandbox = start();
+        sandbox.load(&known, b"").expect("honest");
+        assert_eq!(sandbox.cache_counts(), counts(0, 1), "byte {at}");
+        assert_eq!(fs::read(&entry).expect("it is ours"), damaged);
+    }
+    fs::write(&entry, &whole).expect("it is ours");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let anybodys = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&bundle, anybodys).expect("it is ours");
+        let sandbox = start();
+        sandbox.load(&known, b"").expect("honest");
+        assert_eq!(sandbox.cache_counts(), counts(0, 1));
     }
 }
 

@@ -47,6 +47,7 @@ fn extract_report() -> ExtractReport {
         overlap: 120_000_000,
     };
     ExtractReport {
+        left: Vec::new(),
         source: "totesys".into(),
         landing: 42,
         logical_time: time(0),
@@ -87,6 +88,7 @@ fn extract_report() -> ExtractReport {
 
 fn transform_report() -> TransformReport {
     TransformReport {
+        left: Vec::new(),
         rebuilt: Vec::new(),
         tables: vec![TableTransformed {
             table: "fact_sales_order".into(),
@@ -130,6 +132,7 @@ fn load_report() -> LoadReport {
         ..TableLoaded::default()
     };
     LoadReport {
+        left: Vec::new(),
         rebuilds: Vec::new(),
         landings: vec![LandingLoaded {
             source: "totesys".into(),
