@@ -235,7 +235,8 @@ fn is_ready(port: u16) -> bool {
     let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /minio/health/live HTTP/1.0\r\n\r\n")?;
+        // Without a host it is a bad request.
+        stream.write_all(b"GET /minio/health/live HTTP/1.1\r\nHost: store\r\nConnection: close\r\n\r\n")?;
         let mut answer = [0; 15];
         stream.read_exact(&mut answer)?;
         Ok(answer.ends_with(b" 200 OK"))
