@@ -58,6 +58,7 @@ async fn a_stage_that_runs_out_of_time_goes_on_with_the_next_call() -> Result<()
         .call(&mut extract, &schedule())
         .await?
         .being("done")?;
+    account.world.evolution.run();
     for _ in 0..2 {
         account.world.live().await?;
         account.world.evolution.run();
@@ -75,7 +76,7 @@ async fn a_stage_that_runs_out_of_time_goes_on_with_the_next_call() -> Result<()
     println!("transform: {continued} times `continue`, {failed} times nothing complete");
     ensure!(continued > 0, "it never ran out of time");
     let mut load = account.function("load");
-    let (continued, failed) = until_done(&account, &mut load, Duration::from_millis(900)).await?;
+    let (continued, failed) = until_done(&account, &mut load, Duration::from_millis(300)).await?;
     println!("load: {continued} times `continue`, {failed} times nothing complete");
     account.check().await?;
     account.world.verify()?;
@@ -184,8 +185,8 @@ async fn a_function_that_is_killed_at_its_deadline_is_gone_on_with() -> Result<(
                 Answer::Killed => {
                     kills += 1;
                     // Its claims lapse with its time.
-                    time += time / 2;
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    time *= 2;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Answer::Done(answer) if answer["outcome"] == "done" => break answer,
                 Answer::Done(answer) => {
@@ -197,14 +198,14 @@ async fn a_function_that_is_killed_at_its_deadline_is_gone_on_with() -> Result<(
                     if answer["outcome"] == "nothing" {
                         break answer;
                     }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
                 Answer::Failed { kind, message } => {
                     ensure!(
                         ["unavailable", "conflict"].contains(&kind.as_str()),
                         "{message}"
                     );
-                    time += time / 2;
+                    time *= 2;
                 }
             }
             ensure!(

@@ -236,7 +236,9 @@ fn is_ready(port: u16) -> bool {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         // Without a host it is a bad request.
-        stream.write_all(b"GET /minio/health/live HTTP/1.1\r\nHost: store\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(
+            b"GET /minio/health/live HTTP/1.1\r\nHost: store\r\nConnection: close\r\n\r\n",
+        )?;
         let mut answer = [0; 15];
         stream.read_exact(&mut answer)?;
         Ok(answer.ends_with(b" 200 OK"))
