@@ -179,7 +179,12 @@ async fn tell_init(api: &str, error: &Error) {
         "errorType": error.kind().to_string(),
         "errorMessage": failure::text(error).trim_end(),
     });
-    let url = format!("http://{api}/2018-06-01/runtime/init/error");
+    // Lambda names host and port, emulators a whole URL.
+    let api = match api.contains("://") {
+        true => api.to_owned(),
+        false => format!("http://{api}"),
+    };
+    let url = format!("{api}/2018-06-01/runtime/init/error");
     let sent = reqwest::Client::new()
         .post(url)
         .header(

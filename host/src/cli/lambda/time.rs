@@ -12,6 +12,10 @@ use crate::error::{Classify, ErrorKind};
 const SHARE: u32 = 3;
 /// What is left of the margin for the answer to get through.
 const ANSWER: u32 = 4;
+/// What a function of AWS Lambda may take at most.
+const LONGEST: Duration = Duration::from_secs(900);
+/// A deadline that is further back is none: emulators name a constant, and no clock is as wrong as that.
+const STRANGE_MS: u64 = 86_400_000;
 /// Pauses between two attempts to do what another run does at the same time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -31,7 +35,10 @@ impl Time {
     /// The time of the call with this context, which has begun `now`.
     pub(super) fn of(context: &Context, now: DateTime<Utc>, margin: Duration) -> Self {
         let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or(0);
-        let whole = Duration::from_millis(context.deadline.saturating_sub(now_ms));
+        let whole = match now_ms.saturating_sub(context.deadline) {
+            past if past > STRANGE_MS => LONGEST,
+            _ => Duration::from_millis(context.deadline.saturating_sub(now_ms)),
+        };
         let margin = margin.min(whole / SHARE);
         let begun = Instant::now();
         Self {
@@ -77,9 +84,9 @@ mod tests {
     use super::*;
 
     fn time(whole_ms: u64, margin: Duration) -> Time {
-        let now = DateTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let now = DateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut context = Context::default();
-        context.deadline = 1_000_000 + whole_ms;
+        context.deadline = 1_000_000_000 + whole_ms;
         Time::of(&context, now, margin)
     }
 
@@ -93,6 +100,9 @@ mod tests {
         // A clock that is ahead of Lambda's, or a call that waited too long.
         let none = time(0, Duration::from_secs(20));
         assert_eq!(none.end, none.halt);
+        let now = DateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let emulated = Time::of(&Context::default(), now, Duration::ZERO);
+        assert_eq!(emulated.whole, LONGEST);
     }
 
     #[test]
