@@ -224,6 +224,7 @@ pub(super) fn of_batch(errands: &[Errand], outcome: &Result<Outcome, Error>) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use chrono::DateTime;
@@ -240,6 +241,7 @@ mod tests {
             extract: Vec::new(),
             transform: None,
             load: None,
+            store_requests: BTreeMap::new(),
         }
     }
 

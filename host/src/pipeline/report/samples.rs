@@ -201,6 +201,7 @@ mod tests {
                 elapsed: Duration::from_millis(5),
             }],
             left_out: Vec::new(),
+            left: Vec::new(),
             failures: vec![TableFailure {
                 table: "design".into(),
                 stage: Stage::Extract,
