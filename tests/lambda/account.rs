@@ -14,17 +14,17 @@ use tidemill_tests::world::{At, Beginning, World};
 use super::LONG;
 
 /// Everything that a company has in its account.
-pub struct Account {
-    pub world: World,
-    pub store: Arc<Store>,
-    pub ingestion: String,
-    pub processed: String,
+pub(crate) struct Account {
+    pub(crate) world: World,
+    pub(crate) store: Arc<Store>,
+    pub(crate) ingestion: String,
+    pub(crate) processed: String,
     /// Manifests that a function has been told of.
     told: BTreeSet<String>,
 }
 
 /// The folder that every function has as its `/tmp`, where compiled modules are.
-pub fn cache() -> Result<String> {
+pub(crate) fn cache() -> Result<String> {
     static CACHE: Mutex<Option<TempDir>> = Mutex::new(None);
     let mut cache = CACHE.lock().expect("no test fails while it makes a folder");
     if cache.is_none() {
@@ -40,7 +40,7 @@ pub fn cache() -> Result<String> {
 
 impl Account {
     /// A company that nothing has run for.
-    pub async fn empty(beginning: Beginning) -> Result<Self> {
+    pub(crate) async fn empty(beginning: Beginning) -> Result<Self> {
         let store = Store::shared();
         let mut world = World::begin(beginning).await?;
         for (name, value) in store.environment() {
@@ -71,7 +71,7 @@ impl Account {
     }
 
     /// A company with everything on real servers.
-    pub async fn on_servers() -> Result<Self> {
+    pub(crate) async fn on_servers() -> Result<Self> {
         Self::empty(Beginning {
             scale: 0.2,
             ..Beginning::at(At::Postgres)
@@ -80,23 +80,23 @@ impl Account {
     }
 
     /// A function that does one stage.
-    pub fn function(&self, stage: &str) -> Function {
+    pub(crate) fn function(&self, stage: &str) -> Function {
         self.function_with(stage, &[])
     }
 
     /// The same with more variables.
-    pub fn function_with(&self, stage: &str, more: &[(&str, &str)]) -> Function {
+    pub(crate) fn function_with(&self, stage: &str, more: &[(&str, &str)]) -> Function {
         let variables = [&[("TIDEMILL_STAGE", stage)], more].concat();
         Function::new(&self.world.project, stage, &variables)
     }
 
     /// Calls a function with all the time that it could need.
-    pub async fn call(&self, function: &mut Function, event: &Value) -> Result<Answer> {
+    pub(crate) async fn call(&self, function: &mut Function, event: &Value) -> Result<Answer> {
         function.call(&self.world.project, event, LONG).await
     }
 
     /// The manifests in a bucket of which nobody has been told, each as `bucket/key`.
-    pub async fn news(&mut self, bucket: &str) -> Vec<(String, String)> {
+    pub(crate) async fn news(&mut self, bucket: &str) -> Vec<(String, String)> {
         let mut news = Vec::new();
         for (key, _) in self.store.objects(bucket).await {
             let is_manifest = key.contains("_manifests/");
@@ -108,21 +108,21 @@ impl Account {
     }
 
     /// The keys of a bucket that begin so.
-    pub async fn keys(&self, bucket: &str, prefix: &str) -> Vec<String> {
+    pub(crate) async fn keys(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let objects = self.store.objects(bucket).await.into_iter();
         let keys = objects.map(|(key, _)| key);
         keys.filter(|key| key.starts_with(prefix)).collect()
     }
 
     /// Checks star and versions after a landing of everything.
-    pub async fn check(&mut self) -> Result<()> {
+    pub(crate) async fn check(&mut self) -> Result<()> {
         self.world.evolution.run();
         self.world.check().await
     }
 }
 
 /// The input of a schedule that says nothing.
-pub fn schedule() -> Value {
+pub(crate) fn schedule() -> Value {
     json!({
         "version": "0",
         "detail-type": "Scheduled Event",

@@ -119,7 +119,7 @@ async fn the_project_file_may_be_an_object() -> Result<()> {
 }
 
 /// Tables by what the functions did in all of these answers.
-pub fn made(answers: &[Value]) -> (Vec<String>, BTreeSet<String>) {
+pub(crate) fn made(answers: &[Value]) -> (Vec<String>, BTreeSet<String>) {
     let done = answers
         .iter()
         .filter_map(|answer| answer["done"].as_array());

@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "JSON gives null where there is nothing"
 )]
+#![allow(clippy::print_stdout, reason = "figures that a person looks at")]
 
 mod account;
 mod cold;
