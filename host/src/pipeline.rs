@@ -367,15 +367,7 @@ impl Pipeline {
     ) -> Result<RunReport> {
         let clock = Instant::now();
         let requests = self.requests.counted();
-        let mut report = RunReport {
-            run: run.clone(),
-            started,
-            elapsed: clock.elapsed(),
-            extract: Vec::new(),
-            transform: None,
-            load: None,
-            store_requests: BTreeMap::new(),
-        };
+        let mut report = RunReport::empty(run.clone(), started);
         if stages.contains(&Stage::Extract) {
             if stages.contains(&Stage::Transform) {
                 self.check_landed().await?;

@@ -97,6 +97,8 @@ async fn three_functions_make_an_exact_star_of_an_empty_account_and_keep_it() ->
     account.world.verify()?;
     let log = extract.log() + &transform.log() + &load.log();
     ensure!(log.contains("\"function is ready\""), "{log}");
+    // Figures of every call, where CloudWatch looks for them.
+    ensure!(log.contains("CloudWatchMetrics"), "{log}");
     ensure!(
         !log.contains(tidemill_tests::store::SECRET),
         "a secret is in a log"

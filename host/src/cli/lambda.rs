@@ -28,6 +28,7 @@ use super::UsageError;
 use super::answer::Answer;
 use super::failure;
 use super::invocation::Invocation;
+use super::run::{self, Aloud};
 use crate::config::Plan;
 use crate::error::{Classify, Error, ErrorKind};
 use crate::lambda::{Asked, Places, Trigger};
@@ -216,6 +217,10 @@ impl Function<'_> {
         let request = event.context.request_id.clone();
         let span = tracing::info_span!("call", request_id = %request);
         let answered = self.answer(event).instrument(span).await;
+        // The process is frozen when it has answered.
+        if let Ok(meters) = self.call.meters(&self.plan) {
+            meters.flush().await;
+        }
         answered.map_err(|error| {
             let text = failure::text(&error);
             let error_message = text.trim_end().to_owned();
@@ -331,6 +336,9 @@ impl Function<'_> {
                     whole.extract.extend(report.extract);
                     whole.transform = whole.transform.or(report.transform);
                     whole.load = whole.load.or(report.load);
+                    for (what, requests) in report.store_requests {
+                        *whole.store_requests.entry(what).or_default() += requests;
+                    }
                     whole
                 }
             });
@@ -354,26 +362,34 @@ impl Function<'_> {
         halt: &Halt,
         sharing: &Sharing,
     ) -> crate::Result<RunReport> {
-        let mut pauses = time.pauses();
-        loop {
-            let started = self.call.clock()();
-            let run = self.call.run_id(started)?;
-            let span = tracing::info_span!("run", run_id = %run, stage = %stage);
-            let made = self.stage_once(stage, asked, halt, sharing, &run);
-            let made = made.instrument(span).await;
-            match made {
-                Err(error)
-                    if error.kind() == ErrorKind::Conflict && !pipeline::is_elsewhere(&error) =>
-                {
-                    let Some(pause) = pauses.next().filter(|_| !halt.is_called()) else {
-                        return Err(error);
-                    };
-                    tracing::info!(error = %error, "another run was faster: again in a moment");
-                    tokio::time::sleep(pause).await;
+        let started = self.call.clock()();
+        let first = self.call.run_id(started)?;
+        let mut elsewhere = None;
+        let work = async {
+            let mut pauses = time.pauses();
+            let mut run = first.clone();
+            loop {
+                let made = self.stage_once(stage, asked, halt, sharing, &run).await;
+                let error = match made {
+                    Err(error) if error.kind() == ErrorKind::Conflict => error,
+                    made => return made,
+                };
+                if pipeline::is_elsewhere(&error) {
+                    // Nothing failed, and nothing was done.
+                    elsewhere = Some(error);
+                    return Ok(RunReport::empty(run, started));
                 }
-                made => return made,
+                let Some(pause) = pauses.next().filter(|_| !halt.is_called()) else {
+                    return Err(error);
+                };
+                tracing::info!(error = %error, "another run was faster: again in a moment");
+                tokio::time::sleep(pause).await;
+                run = self.call.run_id(self.call.clock()())?;
             }
-        }
+        };
+        let watched = (&first, run::span(&first, None));
+        let made = run::watched(self.call, &self.plan, watched, Aloud::Yes, work).await;
+        elsewhere.map_or(made, Err)
     }
 
     async fn stage_once(

@@ -58,6 +58,19 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// A run that has done nothing.
+    pub fn empty(run: RunId, started: DateTime<Utc>) -> Self {
+        Self {
+            run,
+            started,
+            elapsed: Duration::ZERO,
+            extract: Vec::new(),
+            transform: None,
+            load: None,
+            store_requests: BTreeMap::new(),
+        }
+    }
+
     /// What the stages left to other runs.
     pub fn left(&self) -> impl Iterator<Item = &LeftOver> {
         let extract = self.extract.iter().flat_map(|e| &e.left);

@@ -73,7 +73,6 @@ impl Meters {
     }
 
     /// Sends what a collector has not got yet, for a bounded time: before a process is frozen.
-    #[allow(dead_code, reason = "functions are frozen between two events")]
     pub(crate) async fn flush(&self) {
         if let Some(collector) = &self.collector
             && !collector.flush().await
