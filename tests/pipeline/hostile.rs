@@ -6,7 +6,6 @@ use arrow::datatypes::{DataType, Field, Schema};
 use tidemill::contract::{Description, LoadMode, Output};
 use tidemill::registry::{Promoter, Registry};
 use tidemill::sandbox::module_digest;
-use tidemill::zone;
 use tidemill_tests::guests;
 use tidemill_tests::oracle;
 use tidemill_tests::postgres::execute;
@@ -148,10 +147,7 @@ async fn others_are_exact(world: &World) -> Result<()> {
 }
 
 fn registry(world: &World) -> Result<Registry> {
-    Ok(Registry::new(zone::open(
-        "file://./lake/modules",
-        world.project.path(),
-    )?))
+    Ok(Registry::new(world.project.zone("file://./lake/modules")?))
 }
 
 /// Puts a module into the registry past every check, as somebody would who can write there; gives its digest.

@@ -5,7 +5,6 @@ use serde_json::Value;
 use tidemill::builtin;
 use tidemill::registry::{Promoter, Registry};
 use tidemill::sandbox::{Limits, Sandbox};
-use tidemill::zone;
 use tidemill_tests::oracle;
 use tidemill_tests::star::Star;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
@@ -89,10 +88,7 @@ fn builtin_of(name: &str) -> Result<&'static [u8]> {
 }
 
 fn registry(world: &World) -> Result<Registry> {
-    Ok(Registry::new(zone::open(
-        "file://./lake/modules",
-        world.project.path(),
-    )?))
+    Ok(Registry::new(world.project.zone("file://./lake/modules")?))
 }
 
 /// Puts a version of the module of payments into the registry that traps.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tempfile::TempDir;
+use tidemill::config::StorePlan;
+use tidemill::zone::{Opener, Zone};
 
 use super::binary;
 use super::mounts::Mounts;
@@ -82,6 +84,15 @@ impl Project {
     /// Sets a variable for every later call.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A zone in a folder, whose path may be below this one.
+    ///
+    /// # Errors
+    /// When the URL is none of a zone.
+    pub fn zone(&self, url: &str) -> Result<Arc<dyn Zone>> {
+        let opener = Opener::new(self.path(), &StorePlan::default());
+        Ok(opener.open(url)?)
     }
 
     /// From here on the program sees these disks.

@@ -66,7 +66,7 @@ impl Line {
 
     async fn add_mirrors(&self, mirrors: &[(&str, &str)]) -> Result<()> {
         let component = guests::of_tests("mirror")?;
-        let registry = Registry::new(zone::open("file://./lake/modules", self.project.path())?);
+        let registry = Registry::new(self.project.zone("file://./lake/modules")?);
         let tables = self.tables().await?;
         for (number, (table, output)) in mirrors.iter().enumerate() {
             let table = tables
@@ -112,7 +112,7 @@ impl Line {
 
     /// What has been landed of `table`.
     pub(crate) async fn landed(&self, table: &str) -> Result<Landed> {
-        let zone = zone::open("file://./lake/ingestion", self.project.path())?;
+        let zone = self.project.zone("file://./lake/ingestion")?;
         let log = ManifestLog::<LandingManifest>::new(zone.clone(), SOURCE);
         let manifest = log.newest().await?.context("nothing has been landed")?;
         let state = manifest.tables.get(table);
