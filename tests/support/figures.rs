@@ -29,7 +29,7 @@ pub enum Figure {
 /// When a line is none of OpenMetrics, a sample has no declared type, or the end is missing.
 pub fn exposition(text: &str) -> Result<Figures> {
     ensure!(text.ends_with("# EOF\n"), "the end is missing:\n{text}");
-    let sample = Regex::new(r#"^([a-z_]+)(\{(.*)\})? (\S+)$"#)?;
+    let sample = Regex::new(r#"^([a-z_]+)(?:\{(.*)\})? (\S+)$"#)?;
     let label = Regex::new(r#"([a-z_]+)="((?:[^"\\]|\\.)*)""#)?;
     let mut types: BTreeMap<String, String> = BTreeMap::new();
     let mut figures = Figures::new();
@@ -46,13 +46,8 @@ pub fn exposition(text: &str) -> Result<Figures> {
             continue;
         }
         let found = sample.captures(line).with_context(|| line.to_owned())?;
-        let (_, [name, _, labels, value]) = match found.get(2) {
-            Some(_) => found.extract(),
-            None => {
-                let part = |n| found.get(n).map_or("", |m| m.as_str());
-                ("", [part(1), "", "", part(4)])
-            }
-        };
+        let part = |number| found.get(number).map_or("", |part| part.as_str());
+        let (name, labels, value) = (part(1), part(2), part(3));
         let value: f64 = value.parse().with_context(|| line.to_owned())?;
         let labels = label.captures_iter(labels).map(|l| {
             let (_, [name, value]) = l.extract();

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value as Json, json};
 
-use super::metric::{Labels, Sample};
+use super::metric::{Labels, Sample, Value};
 
 /// Where the metrics are found.
 const NAMESPACE: &str = "tidemill";
@@ -26,7 +26,9 @@ pub(super) fn lines(
     now: DateTime<Utc>,
 ) -> Vec<String> {
     let mut by_labels: BTreeMap<&Labels, Vec<&Sample>> = BTreeMap::new();
-    for sample in samples {
+    // A count of nothing adds nothing, and every line is paid for.
+    let is_telling = |sample: &&Sample| sample.value != Value::Count(0);
+    for sample in samples.iter().filter(is_telling) {
         by_labels.entry(&sample.labels).or_default().push(sample);
     }
     let lines = by_labels.into_iter().flat_map(|(labels, samples)| {
@@ -120,7 +122,7 @@ pub(super) fn write(lines: &[String]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metric::{BYTES, MODULE, ROWS, STAGE_DURATION, Value};
+    use super::super::metric::{BYTES, MODULE, ROWS, STAGE_DURATION};
     use super::*;
 
     fn parsed(samples: &[Sample]) -> Vec<Json> {

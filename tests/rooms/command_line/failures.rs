@@ -120,6 +120,11 @@ const USES: &[Use] = &[
         arguments: &["serve"],
     },
     Use {
+        file: Some("[serve]\nlisten = \"none\"\n"),
+        before: nothing,
+        arguments: &["health"],
+    },
+    Use {
         file: None,
         before: a_file,
         arguments: &["demo", "--dir", "notes.txt"],
