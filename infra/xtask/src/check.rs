@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::workspace::{Workspace, cargo};
-use crate::{fuzz, guests, packages, rooms, tidy, wit};
+use crate::{fuzz, guests, manifests, packages, rooms, tidy, wit};
 
 /// One check.
 struct Check {
@@ -42,6 +42,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "tidy",
         run: |workspace| tidy::check(workspace.root()),
+    },
+    Check {
+        name: "manifests",
+        run: manifests::check,
     },
     Check {
         name: "guests",

@@ -9,6 +9,7 @@ mod demo;
 mod fix;
 mod fuzz;
 mod guests;
+mod manifests;
 mod minio;
 mod oci_registry;
 mod packages;

@@ -87,7 +87,7 @@ fn go(tools: &Path) -> Result<PathBuf> {
 }
 
 /// A Python that makes environments.
-fn python() -> Result<&'static str> {
+pub(crate) fn python() -> Result<&'static str> {
     let makes_environments = || {
         let call = Command::new("python3")
             .args(["-c", "import ensurepip, venv"])

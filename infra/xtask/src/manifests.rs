@@ -1,0 +1,58 @@
+//! The example manifests under `infra/container`, against the schemas of those who read them.
+//!
+//! The schemas are packages of Python, which AWS and Kubernetes keep up to date for tools of theirs. Types of Rust crates were
+//! rejected: those of Kubernetes take minutes to compile, and those of AWS know no documents.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::minio::python;
+use crate::workspace::{Workspace, succeed};
+
+/// The packages with the schemas, and who reads YAML.
+const PACKAGES: [&str; 3] = [
+    "kubernetes-validate==1.37.0",
+    "botocore==1.44.5",
+    "PyYAML==6.0.3",
+];
+
+/// Checks every manifest.
+///
+/// # Errors
+/// Every key and value that is not as its schema wants it.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let environment = workspace.target().join("tools/manifests");
+    let marker = environment.join("packages.txt");
+    let wanted = PACKAGES.join("\n");
+    if std::fs::read_to_string(&marker).ok().as_deref() != Some(&wanted) {
+        make(&environment)?;
+        std::fs::write(&marker, &wanted)?;
+    }
+    let validate = workspace.root().join("infra/container/validate.py");
+    let output = Command::new(environment.join("bin/python"))
+        .arg(&validate)
+        .output()
+        .with_context(|| format!("cannot run {}", validate.display()))?;
+    ensure!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn make(environment: &Path) -> Result<()> {
+    succeed(
+        Command::new(python()?)
+            .args(["-m", "venv", "--clear"])
+            .arg(environment),
+    )?;
+    succeed(
+        Command::new(environment.join("bin/pip"))
+            .args(["install", "--quiet", "--no-input"])
+            .args(PACKAGES),
+    )
+}
