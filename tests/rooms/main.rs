@@ -3,6 +3,8 @@
 //! One binary for all of them: each binary of tests holds DataFusion and Delta once more.
 
 mod command_line;
+#[cfg(target_os = "linux")]
+mod container;
 mod oci;
 mod snapshots;
 mod source_postgres;

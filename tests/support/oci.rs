@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What its log says once it can be asked.
 const LISTENING: &str = "listening on 127.0.0.1:";
 
+/// What the manifest of an image is.
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// The one who may log in.
 pub const USER: &str = "ada";
 /// And the password.
@@ -149,13 +152,36 @@ impl OciRegistry {
         Ok(())
     }
 
+    /// Puts the manifest of an image into a repository, byte by byte.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub fn put_manifest_bytes(&self, repository: &str, tag: &str, manifest: &[u8]) -> Result<()> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let put = self.call("PUT", &path, IMAGE, manifest)?;
+        ensure!(put.starts_with("HTTP/1.1 201"), "{put}");
+        Ok(())
+    }
+
+    /// The manifest of an image in a repository, byte by byte.
+    ///
+    /// # Errors
+    /// When there is none of that tag.
+    pub fn manifest_bytes(&self, repository: &str, tag: &str) -> Result<Vec<u8>> {
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        let got = self.call("GET", &path, "", b"")?;
+        let (head, body) = got.split_once("\r\n\r\n").context("an answer")?;
+        ensure!(head.starts_with("HTTP/1.1 200"), "{got}");
+        Ok(body.as_bytes().to_vec())
+    }
+
     /// The answer to a request, its head and its body.
     fn call(&self, method: &str, path: &str, media_type: &str, body: &[u8]) -> Result<String> {
         let mut stream = TcpStream::connect(self.host())?;
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {media_type}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: {IMAGE}\r\nContent-Type: {media_type}\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             self.host(),
             body.len()

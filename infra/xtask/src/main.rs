@@ -3,6 +3,7 @@
 //! One file per command; this one only tells them apart.
 
 mod bench;
+mod bundle;
 mod check;
 mod debian;
 mod demo;
@@ -17,6 +18,7 @@ mod postgres;
 mod rooms;
 #[cfg(test)]
 mod scratch;
+mod scratch_folder;
 mod soak;
 mod test;
 mod tidy;
@@ -37,7 +39,10 @@ const USAGE: &str = "usage: cargo x COMMAND
   fuzz [TARGET…]     fuzzes what reads hostile bytes, --seconds N each; needs a C++ compiler, and builds cargo-fuzz once
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/, and those
-                     under tests/guests/ into target/test-guests/";
+                     under tests/guests/ into target/test-guests/
+  bundle --target T  what is deployed, into target/bundle/: lambda (a zip) or container (an OCI layout, and a context for
+                     infra/container/Containerfile); --arch x86_64|arm64, --project FOLDER, --profile bundle|dev,
+                     --program FILE, --out FOLDER";
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() -> ExitCode {
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["fix"] => fix::run(),
         ["guests"] => guests::run(),
+        ["bundle", arguments @ ..] => bundle::run(arguments),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

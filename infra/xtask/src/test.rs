@@ -51,7 +51,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             .env(postgres::VARIABLE, &postgres)
             .env(oci_registry::VARIABLE, &registry)
             .env(minio::VARIABLE, &minio)
-            .env("TIDEMILL_BIN", &binary);
+            .env("TIDEMILL_BIN", &binary)
+            .env("TIDEMILL_XTASK", std::env::current_exe()?);
         if std::io::stdout().is_terminal() {
             tests.arg("--color=always");
         }
