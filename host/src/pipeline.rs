@@ -374,10 +374,11 @@ impl Pipeline {
             }
             report.extract = self.extract(run, scope).await?;
         }
-        if stages.contains(&Stage::Transform) {
+        // What a run that is told to stop has not begun is left to the next one, which finds it by itself.
+        if stages.contains(&Stage::Transform) && !self.halt.is_called() {
             report.transform = Some(self.transform(run).await?);
         }
-        if stages.contains(&Stage::Load) {
+        if stages.contains(&Stage::Load) && !self.halt.is_called() {
             report.load = Some(self.load(run).await?);
         }
         report.store_requests = self.requests.since(&requests);
@@ -545,6 +546,11 @@ impl Pipeline {
 /// Whether a stage did nothing because another run that shares the work is at all of it.
 pub fn is_elsewhere(error: &crate::Error) -> bool {
     matches!(error.downcast_ref(), Some(ExtractError::Elsewhere(_)))
+}
+
+/// Whether a run was told to stop before any of its work was complete.
+pub fn is_halted(error: &crate::Error) -> bool {
+    error.downcast_ref::<halt::HaltError>().is_some()
 }
 
 /// The sandbox. A program compiles in processes of its own; where there is none, a library does what it can.

@@ -3,6 +3,7 @@
 mod figures;
 mod health;
 mod lines;
+mod stop;
 
 use anyhow::Result;
 use tidemill_tests::project::Project;

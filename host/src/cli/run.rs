@@ -157,7 +157,7 @@ pub(super) fn exit(report: &RunReport) -> Exit {
     match report.outcome() {
         Outcome::Done => Exit::Done,
         Outcome::Rejects => Exit::Flawed,
-        Outcome::Failed => Exit::Failed,
+        Outcome::Failed | Outcome::Conflict => Exit::Failed,
         Outcome::Interrupted => Exit::Interrupted,
     }
 }

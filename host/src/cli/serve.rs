@@ -21,7 +21,7 @@ use crate::config::{Plan, Schedule};
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::pipeline::report::{RunReport, Scope, Silent};
-use crate::run::{RunId, Stage};
+use crate::run::{Halt, RunId, Stage};
 use health::Told;
 use readiness::Readiness;
 use service::{Outcome, Service};
@@ -67,13 +67,15 @@ impl Serve {
             }
             None => None,
         };
+        let halt = Halt::default();
         let service = Service {
             timetable,
             clock,
             status,
             grace: plan.serve.grace,
+            halt: halt.clone(),
             once: self.once,
-            make_run: |name: String| scheduled(name, &plan, call),
+            make_run: |name: String| scheduled(name, &plan, call, &halt),
         };
         let exit = service.run(signals::stop).await;
         if let Some(health) = health {
@@ -84,12 +86,16 @@ impl Serve {
 }
 
 /// One run of the timetable. Its errors are part of the outcome: the next run goes on.
-async fn scheduled(name: String, plan: &Plan, call: &Invocation) -> Outcome {
+async fn scheduled(name: String, plan: &Plan, call: &Invocation, halt: &Halt) -> Outcome {
     let started = call.clock()();
     let made = async {
         let id = call.run_id(started)?;
         let span = run::span(&id, Some(&name));
-        let work = make(&id, started, plan.schedule.get(&name), plan, call);
+        let pipeline = async {
+            let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
+            Ok::<_, Error>(pipeline.halted_by(halt.clone()))
+        };
+        let work = make(&id, started, plan.schedule.get(&name), pipeline);
         let report = run::watched(call, plan, (&id, span), Aloud::Yes, work).await?;
         Ok::<_, Error>((id, report))
     };
@@ -107,8 +113,7 @@ async fn make(
     id: &RunId,
     started: chrono::DateTime<chrono::Utc>,
     schedule: Option<&Schedule>,
-    plan: &Plan,
-    call: &Invocation,
+    pipeline: impl Future<Output = crate::Result<Pipeline>>,
 ) -> crate::Result<RunReport> {
     let stages = schedule.map(|s| s.stages.clone()).unwrap_or_default();
     let scope = schedule.map_or_else(Scope::default, |schedule| Scope {
@@ -117,8 +122,7 @@ async fn make(
         full: false,
         accept: Vec::new(),
     });
-    let pipeline = Pipeline::open(plan, call.progress().clone()).await?;
-    pipeline.run(id, started, &stages, &scope).await
+    pipeline.await?.run(id, started, &stages, &scope).await
 }
 
 fn ended(id: RunId, report: &RunReport) -> Outcome {

@@ -60,7 +60,7 @@ pub(crate) static RUNS: Metric = metric(
     "tidemill_runs_total",
     Kind::Count,
     Unit::Runs,
-    "Runs that ended, by outcome: done, rejects, failed or interrupted",
+    "Runs that ended, by outcome: done, rejects, failed, conflict or interrupted",
 );
 pub(crate) static RUN_DURATION: Metric = metric(
     "tidemill_run_duration_seconds",
@@ -255,13 +255,21 @@ pub(crate) enum Outcome {
     Rejects,
     /// It failed, or a table of it.
     Failed,
+    /// Another run was faster, and did the work.
+    Conflict,
     /// Somebody ended it.
     Interrupted,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub(crate) const ALL: [Self; 4] = [Self::Done, Self::Rejects, Self::Failed, Self::Interrupted];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Rejects,
+        Self::Failed,
+        Self::Conflict,
+        Self::Interrupted,
+    ];
 }
 
 impl fmt::Display for Outcome {
@@ -270,6 +278,7 @@ impl fmt::Display for Outcome {
             Self::Done => "done",
             Self::Rejects => "rejects",
             Self::Failed => "failed",
+            Self::Conflict => "conflict",
             Self::Interrupted => "interrupted",
         })
     }

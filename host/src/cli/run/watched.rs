@@ -101,7 +101,16 @@ fn said(report: &RunReport) {
 fn say_error(error: &Error) {
     let stage = error.stage().map(tracing::field::display);
     let message = message(error);
-    tracing::error!(stage, table = error.table(), kind = %error.kind(), error = %message, "run failed");
+    let (table, kind) = (error.table(), error.kind());
+    match samples::outcome_of(error) {
+        Outcome::Interrupted => {
+            tracing::warn!(stage, table, %kind, error = %message, "run interrupted");
+        }
+        Outcome::Conflict => {
+            tracing::warn!(stage, table, %kind, error = %message, "another run was faster");
+        }
+        _ => tracing::error!(stage, table, %kind, error = %message, "run failed"),
+    }
 }
 
 /// An error with its causes and its hint in one line.

@@ -11,7 +11,7 @@ use super::status::{Last, Next, Running, Status};
 use super::timetable::{Due, Timetable};
 use crate::cli::answer::Exit;
 use crate::cli::clock::Clock;
-use crate::run::RunId;
+use crate::run::{Halt, RunId};
 
 /// The clock may be set, and machines sleep: it is looked at this often however far the next run is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -34,6 +34,8 @@ pub(super) struct Service<M> {
     pub(super) status: watch::Sender<Status>,
     /// How long a run may go on after a signal.
     pub(super) grace: Duration,
+    /// By what a run is told to commit what is complete.
+    pub(super) halt: Halt,
     /// Whether it ends with its first run.
     pub(super) once: bool,
     /// Makes the run of the entry of that name.
@@ -150,7 +152,8 @@ where
         });
     }
 
-    /// Lets the run at work end within the grace, unless `hurry` comes before.
+    /// Lets the run at work end within the grace, unless `hurry` comes before. Near the end of the grace it commits what
+    /// is complete, and leaves the rest to the next one.
     async fn stop(mut self, work: Option<Work<F>>, hurry: impl Future<Output = ()>) -> Exit {
         self.status.send_modify(|status| status.stopping = true);
         let Some(mut work) = work else {
@@ -158,6 +161,7 @@ where
             return Exit::Done;
         };
         tracing::info!(schedule = %work.schedule, grace_s = self.grace.as_secs(), "stopping after the run at work");
+        let run_out = run_out(self.grace, self.halt.clone());
         tokio::select! {
             biased;
             outcome = &mut work.run => {
@@ -166,11 +170,19 @@ where
                 return Exit::Done;
             }
             () = hurry => {}
-            () = tokio::time::sleep(self.grace) => {}
+            () = run_out => {}
         }
         tracing::warn!(schedule = %work.schedule, "the run at work was interrupted; nothing is half committed");
         Exit::Interrupted
     }
+}
+
+/// The grace, with the word to commit what is complete when a third of it is left.
+async fn run_out(grace: Duration, halt: Halt) {
+    let margin = grace / 3;
+    tokio::time::sleep(grace - margin).await;
+    halt.call();
+    tokio::time::sleep(margin).await;
 }
 
 /// The outcome of the work; never, while there is none.
@@ -212,6 +224,7 @@ mod tests {
             clock: noon,
             status,
             grace: Duration::ZERO,
+            halt: Halt::default(),
             once,
             make_run,
         };
@@ -316,6 +329,31 @@ mod tests {
         assert_eq!(service.run(stop).await, Exit::Interrupted);
         assert!(*dropped.borrow());
         assert_eq!(seen.borrow().runs, 0);
+    }
+
+    #[tokio::test]
+    async fn near_the_end_of_the_grace_a_run_is_told_to_commit_what_is_complete() {
+        let halt = Halt::default();
+        let told = halt.clone();
+        let (mut service, seen) = service(HOURLY, false, |_| async {
+            told.called().await;
+            outcome(Exit::Done)
+        });
+        service.grace = Duration::from_millis(600);
+        service.halt = halt.clone();
+        let calls = RefCell::new(0);
+        let stop = || {
+            *calls.borrow_mut() += 1;
+            let first = *calls.borrow() == 1;
+            async move {
+                match first {
+                    true => tokio::task::yield_now().await,
+                    false => pending().await,
+                }
+            }
+        };
+        assert_eq!(service.run(stop).await, Exit::Done);
+        assert_eq!(seen.borrow().runs, 1);
     }
 
     #[tokio::test]

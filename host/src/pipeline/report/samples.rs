@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ExtractReport, LoadReport, RunReport, TableFailure, TransformReport};
 use crate::error::ErrorKind;
+use crate::pipeline::is_halted;
 use crate::run::Stage;
 use crate::telemetry::metric::{
     BYTES, FAILURES, MODULE, Outcome, REJECTS, ROWS, ROWS_READ, RUN_DURATION, RUN_ENDED, RUNS,
@@ -64,11 +65,22 @@ pub(crate) fn of_error(
     elapsed: Duration,
     ended: DateTime<Utc>,
 ) -> Vec<Sample> {
-    let mut samples = of_run(Outcome::Failed, elapsed, ended);
+    let mut samples = of_run(outcome_of(error), elapsed, ended);
     if let (Some(stage), Some(table)) = (error.stage(), error.table()) {
         samples.push(failure(stage, table, error.kind()));
     }
     samples
+}
+
+/// How a run ended that has no report.
+pub(crate) fn outcome_of(error: &crate::Error) -> Outcome {
+    if is_halted(error) {
+        return Outcome::Interrupted;
+    }
+    match error.kind() {
+        ErrorKind::Conflict => Outcome::Conflict,
+        _ => Outcome::Failed,
+    }
 }
 
 impl ExtractReport {
