@@ -31,6 +31,7 @@ pub mod export;
 pub mod fuzzing;
 pub mod lambda;
 pub mod manifest;
+pub mod numbers;
 pub mod oci;
 pub mod pipeline;
 mod printable;

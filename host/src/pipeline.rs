@@ -54,6 +54,7 @@ use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
 use crate::config::{LimitsPlan, Plan};
+use crate::connection::aws;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Registry, Trust};
@@ -367,6 +368,7 @@ impl Pipeline {
     ) -> Result<RunReport> {
         let clock = Instant::now();
         let requests = self.requests.counted();
+        let moved = aws::TRAFFIC.now();
         let mut report = RunReport::empty(run.clone(), started);
         if stages.contains(&Stage::Extract) {
             if stages.contains(&Stage::Transform) {
@@ -383,6 +385,8 @@ impl Pipeline {
         }
         report.store_requests = self.requests.since(&requests);
         report.elapsed = clock.elapsed();
+        let moved = aws::TRAFFIC.now().since(moved);
+        report.store = (moved.requests > 0).then_some(moved);
         Ok(report)
     }
 

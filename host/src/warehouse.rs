@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
+use crate::config::StorePlan;
 use crate::connection::postgres::ConnectError;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::error::{Classify, ErrorKind};
@@ -184,7 +185,8 @@ impl Classify for WarehouseError {
                     .into(),
             ),
             Self::Url { .. } => Some(
-                "write it as delta://folder or postgresql://user:password@host/database".into(),
+                "write it as delta://folder, delta://s3://bucket/prefix or postgresql://user:password@host/database"
+                    .into(),
             ),
             Self::Connect(error) => error.hint(),
             Self::Unavailable { hint, .. } | Self::Refused { hint, .. } => Some(hint.clone()),
@@ -336,7 +338,7 @@ pub struct TableLoaded {
 /// nobody who reads published tables sees a part. Loading what the ledger has is a no-op that says so.
 #[async_trait]
 pub trait Warehouse: Send + Sync + std::fmt::Debug {
-    /// Host and database, or the folder, without credentials: for messages.
+    /// Host and database, the folder, or bucket and prefix, without credentials: for messages.
     fn target(&self) -> &str;
 
     /// What has been loaded. Ok and empty when the warehouse is new.
@@ -413,6 +415,8 @@ pub struct WarehouseOptions {
     pub schema: String,
     /// How long the load of one landing may take on a server, and so how long its transaction is open.
     pub timeout: Duration,
+    /// The store of a warehouse in a bucket.
+    pub store: StorePlan,
 }
 
 /// As long as a source's snapshot may be open: what took an hour to read is loaded in one.
@@ -424,6 +428,7 @@ impl From<&str> for WarehouseOptions {
         Self {
             schema: schema.to_owned(),
             timeout: TIMEOUT,
+            store: StorePlan::default(),
         }
     }
 }
@@ -441,7 +446,7 @@ pub fn open(
         Some(("postgresql" | "postgres", _)) => {
             Ok(Box::new(postgres::PostgresWarehouse::new(url, options)?))
         }
-        Some(("delta", folder)) => delta(folder, base),
+        Some(("delta", folder)) => delta(folder, base, options.into().store),
         _ => Err(WarehouseError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither delta nor postgresql".into(),
@@ -450,11 +455,15 @@ pub fn open(
 }
 
 #[cfg(feature = "delta")]
-fn delta(folder: &str, base: &std::path::Path) -> Result<Box<dyn Warehouse>, WarehouseError> {
-    Ok(Box::new(Delta::open(folder, base)?))
+fn delta(
+    folder: &str,
+    base: &std::path::Path,
+    store: StorePlan,
+) -> Result<Box<dyn Warehouse>, WarehouseError> {
+    Ok(Box::new(Delta::open(folder, base, store)?))
 }
 
 #[cfg(not(feature = "delta"))]
-fn delta(_: &str, _: &std::path::Path) -> Result<Box<dyn Warehouse>, WarehouseError> {
+fn delta(_: &str, _: &std::path::Path, _: StorePlan) -> Result<Box<dyn Warehouse>, WarehouseError> {
     Err(WarehouseError::WithoutDelta)
 }

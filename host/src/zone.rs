@@ -175,6 +175,11 @@ pub trait Zone: Send + Sync + std::fmt::Debug {
     /// Where the zone is: `file:///path`, `s3://bucket/prefix`.
     fn url(&self) -> &str;
 
+    /// What is remembered of its logs, where every question is a request.
+    fn memory(&self) -> Option<&log::Memory> {
+        None
+    }
+
     /// Creates an object from bytes that are at hand.
     ///
     /// # Errors
@@ -279,4 +284,12 @@ impl Opener {
             }),
         }
     }
+}
+
+/// Opens a single zone: a folder below `base`, or a bucket of the default chain.
+///
+/// # Errors
+/// As [`Opener::open`].
+pub fn open(url: &str, base: &std::path::Path) -> Result<Arc<dyn Zone>, ZoneError> {
+    Opener::new(base, &StorePlan::default()).open(url)
 }

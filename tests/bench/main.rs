@@ -15,6 +15,7 @@ mod module;
 mod peers;
 mod pipe;
 mod stopwatch;
+mod store;
 mod work;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str =
-    "arguments: [module|chunk|extract|run|memory|idle|daily]… [--rows N] [--days N]";
+    "arguments: [module|chunk|extract|run|memory|idle|daily|store]… [--rows N] [--days N]";
 
 /// Of each benchmark, how many rows there are unless `--rows` says otherwise.
 const MODULE_ROWS: usize = 1_000_000;
@@ -54,7 +55,7 @@ impl Asked {
                         _ => days = number,
                     }
                 }
-                "module" | "chunk" | "extract" | "run" | "memory" | "idle" | "daily" => {
+                "module" | "chunk" | "extract" | "run" | "memory" | "idle" | "daily" | "store" => {
                     names.push(argument);
                 }
                 _ => bail!(USAGE),
@@ -104,6 +105,9 @@ fn measure() -> Result<()> {
     }
     if asked.wants("daily") {
         runtime.block_on(daily::measure(asked.days))?;
+    }
+    if asked.wants("store") {
+        runtime.block_on(store::measure())?;
     }
     Ok(())
 }

@@ -19,6 +19,11 @@ async fn runs_killed_at_random_on_the_embedded_defaults_are_completed_by_the_nex
 }
 
 #[tokio::test]
+async fn runs_killed_at_random_in_a_bucket_are_completed_by_the_next() -> Result<()> {
+    kill_at_random(At::Bucket).await
+}
+
+#[tokio::test]
 async fn runs_killed_at_random_on_postgres_are_completed_by_the_next() -> Result<()> {
     kill_at_random(At::Postgres).await
 }
@@ -44,6 +49,11 @@ mod points {
     #[tokio::test]
     async fn a_run_may_be_killed_at_every_commit_into_a_folder() -> Result<()> {
         kill_at_all(At::Folder, &Point::EMBEDDED).await
+    }
+
+    #[tokio::test]
+    async fn a_run_may_be_killed_at_every_commit_into_a_bucket() -> Result<()> {
+        kill_at_all(At::Bucket, &Point::EMBEDDED).await
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Runs killed at random moments, day after day, on both warehouses at the same time.
+//! Runs killed at random moments, day after day, on both warehouses and in a bucket at the same time.
 
 use std::time::Instant;
 
@@ -22,10 +22,10 @@ pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
     Ok(lines.into_iter().flatten().collect())
 }
 
-/// The same on both warehouses, each in a thread of its own.
+/// The same on both warehouses, and with zones and warehouse in a bucket, each in a thread of its own.
 pub(crate) fn on_both<T: Send>(work: impl AsyncFn(At) -> Result<T> + Sync) -> Result<Vec<T>> {
     std::thread::scope(|scope| {
-        let threads = [At::Folder, At::Postgres].map(|place| {
+        let threads = [At::Folder, At::Bucket, At::Postgres].map(|place| {
             let work = &work;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,6 +50,7 @@ pub(crate) fn on_both<T: Send>(work: impl AsyncFn(At) -> Result<T> + Sync) -> Re
 pub(crate) fn name(place: At) -> &'static str {
     match place {
         At::Folder => "embedded",
+        At::Bucket => "in a bucket",
         At::Postgres => "PostgreSQL",
     }
 }
@@ -63,7 +64,7 @@ async fn besiege(place: At, asked: &Asked) -> Result<Vec<Line>> {
         let company = one(place, seed, kills, asked).await;
         survived.add(&company.with_context(|| format!("{}, company {seed}", name(place)))?);
         println!(
-            "{:<10}  {:>5} kills, {:>4} days, {:>6.2} s a kill",
+            "{:<11}  {:>5} kills, {:>4} days, {:>6.2} s a kill",
             name(place),
             survived.all(),
             survived.days,

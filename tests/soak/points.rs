@@ -35,7 +35,7 @@ pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
         let calls = at_calls(&mut siege, asked).await?;
         siege.end().await?;
         println!(
-            "{:<10}  {points:>5} kills at points, {kept} where rows are kept, {calls} between changes",
+            "{:<11}  {points:>5} kills at points, {kept} where rows are kept, {calls} between changes",
             name(place)
         );
         let line = |what: &str, survived| Line {
@@ -54,7 +54,7 @@ pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
 
 async fn at_points(place: At, siege: &mut Siege, asked: &Asked) -> Result<u64> {
     let points: &[Point] = match place {
-        At::Folder => &Point::EMBEDDED,
+        At::Folder | At::Bucket => &Point::EMBEDDED,
         At::Postgres => &Point::POSTGRES,
     };
     let mut survived = 0;

@@ -4,10 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidemill::digest::Digest;
+
+use super::store::Store;
+use super::world::World;
 
 const LANDED: &str = "lake/ingestion/";
 const PROCESSED: &str = "lake/processed/";
@@ -15,7 +19,7 @@ const PROCESSED: &str = "lake/processed/";
 /// The files of a project folder as they were when last looked at.
 #[derive(Debug)]
 pub struct Inventory {
-    folder: PathBuf,
+    place: Place,
     files: BTreeMap<String, Seen>,
     /// What manifests name, by path.
     named: BTreeMap<String, Named>,
@@ -23,19 +27,30 @@ pub struct Inventory {
     manifests: BTreeSet<String>,
 }
 
+/// Where they are, under the same names.
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(Arc<Store>, String),
+}
+
 /// A file as it was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     identity: Identity,
     digest: Digest,
 }
 
 /// What differs when a file was written to: the kernel sets the time of change, and nobody can set it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    file: u64,
-    bytes: u64,
-    changed: (i64, i64),
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Identity {
+    File {
+        file: u64,
+        bytes: u64,
+        changed: (i64, i64),
+    },
+    /// The store's own word for what is in it.
+    Object(String),
 }
 
 /// An object as a manifest has it.
@@ -51,8 +66,23 @@ impl Inventory {
     /// # Errors
     /// When a manifest names what is not there.
     pub fn of(folder: &Path) -> Result<Self> {
+        Self::at(Place::Folder(folder.to_owned()))
+    }
+
+    /// Those of a world: below its project, or in its bucket.
+    ///
+    /// # Errors
+    /// As [`Inventory::of`].
+    pub fn of_world(world: &World) -> Result<Self> {
+        match &world.lake {
+            Some(lake) => Self::at(Place::Bucket(lake.store.clone(), lake.bucket.clone())),
+            None => Self::of(world.project.path()),
+        }
+    }
+
+    fn at(place: Place) -> Result<Self> {
         let mut inventory = Self {
-            folder: folder.to_owned(),
+            place,
             files: BTreeMap::new(),
             named: BTreeMap::new(),
             manifests: BTreeSet::new(),
@@ -124,31 +154,48 @@ impl Inventory {
 
     fn found(&self) -> Result<BTreeMap<String, Seen>> {
         let mut found = BTreeMap::new();
-        for folder in ["lake", "warehouse"] {
-            let folder = self.folder.join(folder);
-            if folder.exists() {
-                self.list(&folder, &mut found)?;
+        match &self.place {
+            Place::Folder(base) => {
+                for folder in ["lake", "warehouse"] {
+                    let folder = base.join(folder);
+                    if folder.exists() {
+                        self.list(base, &folder, &mut found)?;
+                    }
+                }
+            }
+            Place::Bucket(store, bucket) => {
+                for (key, tag, _) in store.listed(bucket) {
+                    let identity = Identity::Object(tag);
+                    let seen = match self.files.get(&key) {
+                        Some(seen) if seen.identity == identity => seen.clone(),
+                        _ => Seen {
+                            identity,
+                            digest: Digest::of(self.place.read(&key)?),
+                        },
+                    };
+                    found.insert(key, seen);
+                }
             }
         }
         Ok(found)
     }
 
-    fn list(&self, folder: &Path, found: &mut BTreeMap<String, Seen>) -> Result<()> {
+    fn list(&self, base: &Path, folder: &Path, found: &mut BTreeMap<String, Seen>) -> Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
-                self.list(&path, found)?;
+                self.list(base, &path, found)?;
                 continue;
             }
-            let name = path.strip_prefix(&self.folder)?.display().to_string();
+            let name = path.strip_prefix(base)?.display().to_string();
             let metadata = std::fs::metadata(&path)?;
-            let identity = Identity {
+            let identity = Identity::File {
                 file: metadata.ino(),
                 bytes: metadata.len(),
                 changed: (metadata.ctime(), metadata.ctime_nsec()),
             };
             let seen = match self.files.get(&name) {
-                Some(seen) if seen.identity == identity => *seen,
+                Some(seen) if seen.identity == identity => seen.clone(),
                 _ => Seen {
                     identity,
                     digest: Digest::of(std::fs::read(&path)?),
@@ -169,7 +216,7 @@ impl Inventory {
             .cloned()
             .collect();
         for path in new {
-            let bytes = std::fs::read(self.folder.join(&path))?;
+            let bytes = self.place.read(&path)?;
             let manifest: Value = serde_json::from_slice(&bytes)
                 .with_context(|| format!("{path} is there and not whole"))?;
             let zone = if path.starts_with(LANDED) {
@@ -205,6 +252,18 @@ impl Inventory {
                 .iter()
                 .for_each(|below| self.name(below, zone, manifest)),
             _ => {}
+        }
+    }
+}
+
+impl Place {
+    fn read(&self, path: &str) -> Result<Vec<u8>> {
+        match self {
+            Self::Folder(folder) => Ok(std::fs::read(folder.join(path))?),
+            Self::Bucket(store, bucket) => {
+                let bytes = store.bytes(bucket, path);
+                bytes.with_context(|| format!("{path} was listed and is gone"))
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The points at which a run, or `init`, makes something last: each is one system call.
+//! The points at which a run, or `init`, makes something last: each is one system call, or one request to a store.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Point {
     ProcessedObject,
     /// The transforms of a landing are done.
     ProcessedManifest,
-    /// A data file of a Delta table is there, empty.
+    /// A data file of a Delta table is there: empty on a disk, whole in a bucket.
     DeltaFile,
     /// A version of a Delta table.
     DeltaCommit,
@@ -40,7 +40,7 @@ pub enum Point {
 }
 
 impl Point {
-    /// What a daily run into the embedded warehouse passes.
+    /// What a daily run into the embedded warehouse passes, in folders or in a bucket.
     pub const EMBEDDED: [Self; 8] = [
         Self::LandedObject,
         Self::LandingManifest,
@@ -76,6 +76,9 @@ impl Point {
         let target = call.target.as_str();
         match call.kind {
             Kind::Name => Self::of_name(target),
+            Kind::Send if target.starts_with("PUT /") => {
+                Self::of_name(target.split([' ', '?']).nth(1)?)
+            }
             // It is written under the name that it keeps: nobody sees it before a commit names it.
             Kind::Create if target.contains("/warehouse/") && target.ends_with(".parquet") => {
                 Some(Self::DeltaFile)
@@ -116,6 +119,12 @@ impl Point {
             Self::Publication
         } else if path.contains("/_delta_log/") && path.ends_with(".json") {
             Self::DeltaCommit
+        } else if path.contains("/warehouse/")
+            && path.ends_with(".parquet")
+            && path.contains("/part-")
+        {
+            // Of an object: a file on a disk is made with its name.
+            Self::DeltaFile
         } else {
             return None;
         })

@@ -66,7 +66,20 @@ impl Project {
     /// # Errors
     /// When `init` does.
     pub fn totesys(source: Option<&str>, warehouse: Option<&str>) -> Result<Self> {
+        Self::totesys_with(source, warehouse, Vec::new())
+    }
+
+    /// The same with variables, which `init` has, too: it puts modules into the project's registry.
+    ///
+    /// # Errors
+    /// When `init` does.
+    pub fn totesys_with(
+        source: Option<&str>,
+        warehouse: Option<&str>,
+        variables: Vec<(String, String)>,
+    ) -> Result<Self> {
         let mut project = Self::empty()?;
+        project.environment = variables;
         for (name, url) in [("TOTESYS_URL", source), ("WAREHOUSE_URL", warehouse)] {
             project
                 .environment

@@ -127,7 +127,7 @@ impl Siege {
         world.run().await.context("the second run")?;
         Ok(Self {
             survived: Survived::default(),
-            inventory: Inventory::of(world.project.path())?,
+            inventory: Inventory::of_world(&world)?,
             whole: clock.elapsed(),
             ledger: world.warehouse.ledger().await?,
             in_a_row: 0,

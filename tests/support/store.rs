@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use tempfile::TempDir;
+use tidemill::config::{Secret, StoreCredentials, StorePlan};
 
 /// Who may do everything.
 pub const USER: &str = "tidemill";
@@ -125,6 +126,54 @@ impl Store {
         objects
     }
 
+    /// What a program would know of it from its environment.
+    pub fn plan(&self) -> StorePlan {
+        StorePlan {
+            region: Some("us-east-1".into()),
+            endpoint: Some(self.endpoint()),
+            credentials: Some(StoreCredentials {
+                id: USER.into(),
+                key: Secret::new(SECRET),
+                token: None,
+            }),
+            ..StorePlan::default()
+        }
+    }
+
+    /// Key, ETag and size of every object of a bucket. For whoever cannot wait: it waits in a thread of its own.
+    pub fn listed(&self, bucket: &str) -> Vec<(String, String, u64)> {
+        let client = self.client();
+        aside(async {
+            let mut pages = client
+                .list_objects_v2()
+                .bucket(bucket)
+                .into_paginator()
+                .send();
+            let mut listed = Vec::new();
+            while let Some(page) = pages.next().await {
+                for object in page.expect("the server runs").contents.unwrap_or_default() {
+                    let size = object.size.and_then(|size| u64::try_from(size).ok());
+                    listed.push((
+                        object.key.expect("an object has a key"),
+                        object.e_tag.unwrap_or_default(),
+                        size.unwrap_or_default(),
+                    ));
+                }
+            }
+            listed
+        })
+    }
+
+    /// The bytes of an object, in the same way; `None` when it is gone.
+    pub fn bytes(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let client = self.client();
+        aside(async {
+            let got = client.get_object().bucket(bucket).key(key).send().await;
+            let body = got.ok()?.body.collect().await;
+            Some(body.expect("the server runs").to_vec())
+        })
+    }
+
     /// Its data on the disk.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -139,6 +188,19 @@ impl Drop for Store {
             .status();
         let _ = self.child.wait();
     }
+}
+
+/// Waits in a thread of its own, for a test may not on the thread that runs its tasks.
+fn aside<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("there is room for a runtime").block_on(work)
+        });
+        waiting.join().expect("the server runs")
+    })
 }
 
 /// The variables by which a program finds a store, as this user.

@@ -255,20 +255,45 @@ fn call(thread: pid_t, entry: &Entry) -> Option<Call> {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_unlink | libc::SYS_rmdir => made(Kind::Remove, path(0)),
         libc::SYS_sendto => made(Kind::Send, read_text(thread, argument(1)?, argument(2))),
+        // The head of a request comes first, its body is another piece.
+        libc::SYS_writev if is_socket(thread, argument(0)?) => {
+            let (address, length) = first_piece(thread, argument(1)?)?;
+            made(Kind::Send, read_text(thread, address, Some(length)))
+        }
         libc::SYS_write | libc::SYS_pwrite64 | libc::SYS_ftruncate => {
-            let target = std::fs::read_link(format!("/proc/{thread}/fd/{}", argument(0)?)).ok()?;
-            let target = target.to_str()?;
+            let target = opened(thread, argument(0)?)?;
             if target.starts_with("socket:") {
                 return made(Kind::Send, read_text(thread, argument(1)?, argument(2)));
             }
             let is_file = target.starts_with('/') && !target.starts_with("/dev/");
             is_file
-                .then(|| target.to_owned())
+                .then_some(target)
                 .and_then(|target| made(Kind::Write, Some(target)))
         }
         libc::SYS_exit_group => made(Kind::Exit, Some(String::new())),
         _ => None,
     }
+}
+
+/// What a thread has open under a number.
+fn opened(thread: pid_t, number: u64) -> Option<String> {
+    let target = std::fs::read_link(format!("/proc/{thread}/fd/{number}")).ok()?;
+    target.to_str().map(str::to_owned)
+}
+
+fn is_socket(thread: pid_t, number: u64) -> bool {
+    opened(thread, number).is_some_and(|target| target.starts_with("socket:"))
+}
+
+/// Where the first of several pieces is that are written at once, and its length.
+fn first_piece(thread: pid_t, address: u64) -> Option<(u64, u64)> {
+    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
+    let mut piece = [[0; 8]; 2];
+    memory
+        .read_exact_at(piece.as_flattened_mut(), address)
+        .ok()?;
+    let [address, length] = piece.map(u64::from_ne_bytes);
+    Some((address, length))
 }
 
 /// Text in the memory of a traced thread, of that length or up to its NUL.

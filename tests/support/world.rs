@@ -15,16 +15,19 @@ use super::postgres::{Server, database_of};
 use super::project::{Project, Said};
 use super::sessions;
 use super::star::query;
+use super::store::Store;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tidemill::demo::{Commit, Day, Oddity, Options, Simulation, Totesys};
-use tidemill::warehouse::{self, Warehouse};
+use tidemill::warehouse::{self, Warehouse, WarehouseOptions};
 
 /// Where a database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// In the project's folder: SQLite as the source, Delta as the warehouse.
     Folder,
+    /// In a bucket of an S3 server: Delta as the warehouse, and every zone. The source is in the project's folder.
+    Bucket,
     /// On a PostgreSQL server.
     Postgres,
 }
@@ -36,6 +39,8 @@ pub struct Beginning {
     pub source: At,
     /// Where the star is.
     pub warehouse: At,
+    /// Where the zones are; on PostgreSQL they cannot be, and are in the project's folder.
+    pub lake: At,
     /// The schema of the warehouse.
     pub schema: &'static str,
     /// Texts of the project file, and what stands there instead.
@@ -56,6 +61,7 @@ impl Beginning {
         Self {
             source: place,
             warehouse: place,
+            lake: place,
             schema: "public",
             edits: &[],
             scale: 0.5,
@@ -63,6 +69,40 @@ impl Beginning {
             oddities: Vec::new(),
             server: None,
         }
+    }
+}
+
+/// The bucket of a project of its own.
+#[derive(Debug)]
+pub struct Lake {
+    /// The server.
+    pub store: Arc<Store>,
+    /// In which the zones and the warehouse have the names that they have in a project's folder.
+    pub bucket: String,
+}
+
+impl Lake {
+    /// One in a bucket of its own.
+    pub async fn fresh() -> Self {
+        let store = Store::shared();
+        let bucket = store.fresh_bucket().await;
+        Self { store, bucket }
+    }
+
+    /// The variables by which a project has its zones there.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let zones = ["ingestion", "processed", "modules"].map(|zone| {
+            let variable = format!("TIDEMILL_LAKE__{}", zone.to_uppercase());
+            (variable, format!("s3://{}/lake/{zone}", self.bucket))
+        });
+        let mut variables = self.store.environment();
+        variables.extend(zones);
+        variables
+    }
+
+    /// The URL of a warehouse beside the zones.
+    pub fn warehouse(&self) -> String {
+        format!("delta://s3://{}/warehouse", self.bucket)
     }
 }
 
@@ -80,6 +120,8 @@ pub struct World {
     pub simulation: Simulation,
     /// The versions that facts should have.
     pub evolution: Evolution,
+    /// The bucket of the zones, where they are in one.
+    pub lake: Option<Lake>,
     /// How the company was made.
     options: Options,
     /// Stopped after everything that talks to it.
@@ -91,14 +133,21 @@ impl World {
     pub async fn begin(beginning: Beginning) -> Result<Self> {
         let server = beginning.server.clone().unwrap_or_else(Server::shared);
         let source = match beginning.source {
-            At::Folder => None,
+            At::Folder | At::Bucket => None,
             At::Postgres => Some(server.fresh_database().await),
         };
-        let star = match beginning.warehouse {
-            At::Folder => None,
-            At::Postgres => Some(server.fresh_database().await),
+        let lake = match beginning.lake {
+            At::Bucket => Some(Lake::fresh().await),
+            At::Folder | At::Postgres => None,
         };
-        let project = Project::totesys(source.as_deref(), star.as_deref())?;
+        let star = match (beginning.warehouse, &lake) {
+            (At::Folder, _) => None,
+            (At::Postgres, _) => Some(server.fresh_database().await),
+            (At::Bucket, Some(lake)) => Some(lake.warehouse()),
+            (At::Bucket, None) => bail!("a warehouse in a bucket is beside a lake in one"),
+        };
+        let variables = lake.as_ref().map(Lake::environment).unwrap_or_default();
+        let project = Project::totesys_with(source.as_deref(), star.as_deref(), variables)?;
         edit(&project.path().join("tidemill.toml"), beginning.edits)?;
         let file = || {
             format!(
@@ -112,27 +161,35 @@ impl World {
         }
         let source = source.unwrap_or_else(file);
         let star = star.unwrap_or_else(|| "delta://./warehouse".into());
-        let options = Options {
+        let company = Options {
             seed: beginning.seed,
             scale: beginning.scale,
             history_days: 12,
             oddities: beginning.oddities,
         };
         let mut evolution = Evolution::default();
-        let mut history = Totesys::new(options.clone());
+        let mut history = Totesys::new(company.clone());
         while let Some(rows) = history.next_of_history() {
             evolution.load(&rows);
         }
         let (simulation, _) =
-            Simulation::create(&named(&source), options.clone(), &mut |_| {}).await?;
+            Simulation::create(&named(&source), company.clone(), &mut |_| {}).await?;
+        let options = WarehouseOptions {
+            store: lake
+                .as_ref()
+                .map(|lake| lake.store.plan())
+                .unwrap_or_default(),
+            ..beginning.schema.into()
+        };
         Ok(Self {
-            warehouse: warehouse::open(&named(&star), beginning.schema, project.path())?,
+            warehouse: warehouse::open(&named(&star), options, project.path())?,
+            lake,
             project,
             source,
             star,
             simulation,
             evolution,
-            options,
+            options: company,
             server,
         })
     }

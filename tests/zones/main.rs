@@ -13,27 +13,11 @@ mod store;
 use std::sync::Arc;
 
 use anyhow::Result;
-use tidemill::config::Secret;
-use tidemill::config::{StoreCredentials, StorePlan};
 use tidemill::zone::{Opener, Zone};
-use tidemill_tests::store::{SECRET, Store, USER};
-
-/// What the program would know of a store from its environment.
-fn plan(store: &Store) -> StorePlan {
-    StorePlan {
-        region: Some("us-east-1".into()),
-        endpoint: Some(store.endpoint()),
-        credentials: Some(StoreCredentials {
-            id: USER.into(),
-            key: Secret::new(SECRET),
-            token: None,
-        }),
-        ..StorePlan::default()
-    }
-}
+use tidemill_tests::store::Store;
 
 /// A zone in a bucket of its own.
 async fn bucket(store: &Store) -> Result<Arc<dyn Zone>> {
     let bucket = store.fresh_bucket().await;
-    Ok(Opener::new("/", &plan(store)).open(&format!("s3://{bucket}/a/zone"))?)
+    Ok(Opener::new("/", &store.plan()).open(&format!("s3://{bucket}/a/zone"))?)
 }

@@ -9,9 +9,19 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
+/// Uploads that nobody finished: of this zone, of last year and of next century, and of another zone.
+const UPLOADS: &str = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>\
+    <Upload><Key>x/old</Key><UploadId>1</UploadId><Initiated>2025-01-02T03:04:05.000Z</Initiated></Upload>\
+    <Upload><Key>x/young</Key><UploadId>2</UploadId><Initiated>2101-01-02T03:04:05.000Z</Initiated></Upload>\
+    <Upload><Key>y/old</Key><UploadId>3</UploadId><Initiated>2025-01-02T03:04:05.000Z</Initiated></Upload>\
+    </ListMultipartUploadsResult>";
+/// What was sent of one.
+const PARTS: &str = "<ListPartsResult><Part><PartNumber>1</PartNumber><Size>8388608</Size></Part>\
+    <Part><PartNumber>2</PartNumber><Size>5</Size></Part></ListPartsResult>";
+
 /// Which conditions it knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Knows {
+pub(crate) enum Knows {
     /// None.
     Nothing,
     /// That of a put, and not that of an upload in parts.
@@ -22,13 +32,13 @@ pub enum Knows {
 
 /// A server on a port of its own. It ends with the process that tests.
 #[derive(Debug)]
-pub struct Pretender {
+pub(crate) struct Pretender {
     port: u16,
     written: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Pretender {
-    pub fn start(knows: Knows) -> Result<Self> {
+    pub(crate) fn start(knows: Knows) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("there is a free port")?;
         let port = listener.local_addr()?.port();
         let written: Arc<Mutex<BTreeSet<String>>> = Arc::default();
@@ -43,12 +53,12 @@ impl Pretender {
         Ok(Self { port, written })
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The paths that were written to.
-    pub fn written(&self) -> BTreeSet<String> {
+    pub(crate) fn written(&self) -> BTreeSet<String> {
         self.written.lock().expect("no thread fails").clone()
     }
 }
@@ -101,6 +111,8 @@ fn answer(
     let mut written = store.lock().expect("no thread fails");
     let is_part = query.contains("partNumber");
     match method {
+        "GET" if query.contains("uploads") => ("200 OK", UPLOADS),
+        "GET" if query.contains("uploadId") => ("200 OK", PARTS),
         "PUT" | "POST" if is_conditional && knows == Knows::ThatItCannot => (
             "501 Not Implemented",
             "<Error><Code>NotImplemented</Code><Message>not here</Message></Error>",
@@ -125,7 +137,10 @@ fn answer(
                 "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>",
             )
         }
-        "DELETE" => ("204 No Content", ""),
+        "DELETE" => {
+            written.insert(format!("forgotten {path}"));
+            ("204 No Content", "")
+        }
         _ => ("404 Not Found", ""),
     }
 }

@@ -163,6 +163,10 @@ async fn what_is_not_finished_is_not_seen_and_is_swept_by_age() -> Result<()> {
             zone.sweep_unfinished(Utc::now() - hour, false).await? == [],
             "it is not that old"
         );
+        if zone.url().starts_with("s3") {
+            // MinIO lists the uploads of one key only: `store` has a server that lists them all.
+            return Ok(());
+        }
         let rehearsed = zone.sweep_unfinished(Utc::now() + hour, true).await?;
         ensure!(!rehearsed.is_empty());
         let swept = zone.sweep_unfinished(Utc::now() + hour, false).await?;

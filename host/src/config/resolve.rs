@@ -80,6 +80,7 @@ pub(super) fn plan(
         vault: VaultPlan::default(),
     };
     plan.vault = VaultPlan::new(environment, &plan.zones.store);
+    plan.warehouse.options.store = plan.zones.store.clone();
     resolver.check_names(&plan, &top)?;
     Ok(plan)
 }
@@ -339,6 +340,8 @@ impl Resolver<'_> {
             options: WarehouseOptions {
                 schema: schema.unwrap_or_else(|| "public".into()),
                 timeout: timeout.unwrap_or(warehouse::TIMEOUT),
+                // That of the zones.
+                store: StorePlan::default(),
             },
         })
     }

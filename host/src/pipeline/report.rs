@@ -14,6 +14,7 @@ pub use self::planned::{
     SchemaAction,
 };
 pub use super::observer::{Observer, Silent};
+use crate::connection::aws::Moved;
 use crate::contract::ModuleRef;
 use crate::error::ErrorKind;
 use crate::pipeline::rebuild::report::{RebuildLoaded, TableRebuilt};
@@ -55,6 +56,9 @@ pub struct RunReport {
     /// Requests to stores, by operation and how they were answered.
     #[serde(skip)]
     pub store_requests: BTreeMap<(String, &'static str), u64>,
+    /// What was asked of the stores of buckets, where there are such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Moved>,
 }
 
 impl RunReport {
@@ -68,6 +72,7 @@ impl RunReport {
             transform: None,
             load: None,
             store_requests: BTreeMap::new(),
+            store: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The embedded warehouse: Delta tables in a folder, read with DataFusion. Nothing to install or to start.
+//! The embedded warehouse: Delta tables in a folder or a bucket, read with DataFusion. Nothing to install or to start.
 //!
 //! ```text
 //! <folder>/dim_staff/                    one Delta table per table, readable by Spark, Trino, DuckDB, …
@@ -16,7 +16,7 @@
 //! and carries Delta's application transaction (`tidemill/<source>`, landing) for other tools. After a crash the
 //! next load of the same landing finds the stamp and goes on from there; any other load starts from what
 //! is published and undoes the orphan in its own commit. Two hosts both build publication n+1: Delta lets
-//! one commit to a table, the file system lets one create the record; the other gets `Conflict`, and what
+//! one commit to a table, the file system or the store lets one create the record; the other gets `Conflict`, and what
 //! it committed is an orphan. Whatever was interleaved, a record names versions that were built on the record
 //! before it, and versions never change. That holds without a lock, a lease or a clock.
 //!
@@ -34,11 +34,15 @@ mod columns;
 mod commit;
 mod data_file;
 mod delta_table;
+mod failure;
 mod file_writer;
+mod input;
 mod keys;
 mod layout;
 mod load;
+mod location;
 mod lookup;
+mod objects;
 mod publication;
 mod query;
 mod rebuild;
@@ -51,23 +55,28 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+use self::location::{Bucket, Location};
+use self::objects::Objects;
 use self::publication::{Publication, Publications, Published};
 use super::{
     BatchStream, Ledger, Load, Rebuild, Sweep, SweptFile, TableLoad, TableLoaded, Warehouse,
     WarehouseError,
 };
+use crate::config::StorePlan;
 use crate::run::RunId;
 
-/// A warehouse of Delta tables in a folder.
+/// A warehouse of Delta tables in a folder or a bucket.
 #[derive(Debug, Clone)]
 pub struct Delta {
-    folder: PathBuf,
+    place: Location,
+    publications: Publications,
     target: String,
     /// Whether what is committed must survive a power cut.
     lasting: bool,
@@ -103,18 +112,56 @@ impl Delta {
                 reason: "a percent sign cannot be in the path".into(),
             });
         }
-        Ok(Self {
-            folder,
-            target,
-            lasting: true,
-        })
+        Ok(Self::at(Location::Folder(folder)))
     }
 
-    /// The warehouse of `delta://<folder>`; a relative folder is below `base`.
+    /// The warehouse at `location`, `bucket/prefix`, in the store of these settings. Nothing is contacted yet.
+    ///
+    /// # Errors
+    /// `Config` when it names no bucket.
+    pub fn in_bucket(location: &str, store: StorePlan) -> Result<Self, WarehouseError> {
+        let (name, prefix) = location.split_once('/').unwrap_or((location, ""));
+        let is_bucket = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if name.is_empty() || !name.chars().all(is_bucket) {
+            return Err(WarehouseError::Url {
+                url: format!("delta://s3://{location}"),
+                reason: "it names no bucket".into(),
+            });
+        }
+        let prefix = object_store::path::Path::parse(prefix);
+        let prefix = prefix.map_err(|cause| WarehouseError::Url {
+            url: format!("delta://s3://{location}"),
+            reason: cause.to_string(),
+        })?;
+        let proof = prefix.clone().join("_tidemill").join("_conditional");
+        Ok(Self::at(Location::Bucket(Bucket {
+            objects: Arc::new(Objects::new(store, name, proof)),
+            name: name.to_owned(),
+            prefix,
+        })))
+    }
+
+    fn at(place: Location) -> Self {
+        Self {
+            publications: Publications::of(&place),
+            target: place.to_string(),
+            place,
+            lasting: true,
+        }
+    }
+
+    /// The warehouse of `delta://<folder>` or `delta://s3://<bucket>/<prefix>`; a relative folder is below `base`.
     ///
     /// # Errors
     /// `Config` when there is no folder in it.
-    pub(super) fn open(folder: &str, base: &Path) -> Result<Self, WarehouseError> {
+    pub(super) fn open(
+        folder: &str,
+        base: &Path,
+        store: StorePlan,
+    ) -> Result<Self, WarehouseError> {
+        if let Some(location) = folder.strip_prefix("s3://") {
+            return Self::in_bucket(location, store);
+        }
         if folder.is_empty() {
             return Err(WarehouseError::Url {
                 url: "delta://".into(),
@@ -125,27 +172,11 @@ impl Delta {
     }
 
     async fn newest(&self) -> Result<Option<Publication>, WarehouseError> {
-        let publications = Publications::of(&self.folder);
-        self.block(move || publications.newest()).await
+        self.publications.newest().await
     }
 
     async fn publish(&self, publication: Publication) -> Result<(), WarehouseError> {
-        let publications = Publications::of(&self.folder);
-        self.block(move || publications.publish(&publication)).await
-    }
-
-    async fn block<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, WarehouseError> + Send + 'static,
-    ) -> Result<T, WarehouseError> {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            Err(cause) => Err(WarehouseError::Folder {
-                path: self.target.clone(),
-                action: "use".into(),
-                cause: cause.into(),
-            }),
-        }
+        self.publications.publish(&publication).await
     }
 }
 

@@ -73,7 +73,9 @@ impl PostgresWarehouse {
     /// # Errors
     /// `Config` when the URL is malformed or the schema's name cannot be used.
     pub fn new(url: &str, options: impl Into<WarehouseOptions>) -> Result<Self, WarehouseError> {
-        let WarehouseOptions { schema, timeout } = options.into();
+        let WarehouseOptions {
+            schema, timeout, ..
+        } = options.into();
         let parsed = PgUrl::parse(url).map_err(failure::no_connection)?;
         let unusable = |reason: String| WarehouseError::Url {
             url: crate::connection::redact(url),

@@ -20,9 +20,41 @@ pub(crate) struct MemoryZone {
     aged: Mutex<BTreeMap<String, TimeDelta>>,
     questions: AtomicU64,
     listings: AtomicU64,
+    /// Whether questions are as dear as requests, and what is remembered then.
+    far: Option<super::log::Memory>,
+    /// A key from which on listings show nothing.
+    hidden: Mutex<Option<String>>,
 }
 
 impl MemoryZone {
+    /// A zone of which logs are remembered, as of one in a bucket.
+    pub(crate) fn far() -> Self {
+        Self {
+            far: Some(super::log::Memory::default()),
+            ..Self::default()
+        }
+    }
+
+    /// Forgets what is remembered of logs.
+    pub(crate) fn forget(&self) {
+        if let Some(memory) = &self.far {
+            memory.forget();
+        }
+    }
+
+    /// From here on listings do not show what comes after `key`.
+    pub(crate) fn hide(&self, key: &str) {
+        *self
+            .hidden
+            .lock()
+            .expect("no test panics while it holds the lock") = Some(key.to_owned());
+    }
+
+    /// How many objects there are.
+    pub(crate) fn count(&self) -> usize {
+        self.objects().len()
+    }
+
     /// How often the size of an object was asked for.
     pub(crate) fn questions(&self) -> u64 {
         self.questions.load(Ordering::Relaxed)
@@ -68,6 +100,10 @@ impl Zone for MemoryZone {
         "memory://"
     }
 
+    fn memory(&self) -> Option<&super::log::Memory> {
+        self.far.as_ref()
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
         let mut writer = self.writer(key).await?;
         writer.write(bytes).await?;
@@ -101,11 +137,16 @@ impl Zone for MemoryZone {
     async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, ZoneError> {
         self.listings.fetch_add(1, Ordering::Relaxed);
         let aged = self.aged();
+        let hidden = self.hidden.lock();
+        let hidden = hidden
+            .expect("no test panics while it holds the lock")
+            .clone();
         let objects = self.objects();
         let mut entries = objects
             .range(prefix.to_owned()..)
             .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after))
             .take_while(|(key, _)| key.starts_with(prefix))
+            .filter(|(key, _)| hidden.as_ref().is_none_or(|hidden| *key <= hidden))
             .map(|(key, bytes)| Entry {
                 key: key.clone(),
                 bytes: bytes.len() as u64,

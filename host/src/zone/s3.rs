@@ -288,6 +288,10 @@ impl Zone for S3Zone {
         &self.place.url
     }
 
+    fn memory(&self) -> Option<&super::log::Memory> {
+        Some(self.store.memory())
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
         let written = Written {
             bytes: bytes.len() as u64,

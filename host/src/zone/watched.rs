@@ -54,6 +54,10 @@ impl Zone for Watched {
         self.zone.url()
     }
 
+    fn memory(&self) -> Option<&super::log::Memory> {
+        self.zone.memory()
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
         let result = self.zone.create(key, bytes).await;
         remember(&self.created, key, &result);

@@ -8,7 +8,7 @@
 use anyhow::Result;
 
 use crate::workspace::{Workspace, cargo, succeed};
-use crate::{guests, postgres, test};
+use crate::{guests, minio, postgres, test};
 
 /// What a release build changes for tidemill's own code.
 const OPTIMISED: [&str; 3] = [
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         .args(["bench", "--locked", "--quiet", "--profile", "dev"])
         .args(["--package", "tidemill-tests", "--bench", "figures"])
         .env(postgres::VARIABLE, &postgres)
+        .env(minio::VARIABLE, minio::program(workspace.target())?)
         .env("TIDEMILL_BIN", &binary);
     for member in workspace.members_below("guest-transforms") {
         let setting = format!("profile.dev.package.{member}.opt-level=3");

@@ -18,6 +18,7 @@ const PLAIN_DATA: &[&str] = &[
     "contract",
     "digest",
     "error",
+    "numbers",
     "printable",
     "run",
     "table",

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::workspace::{Workspace, call, cargo, succeed};
-use crate::{guests, postgres, test};
+use crate::{guests, minio, postgres, test};
 
 /// A suite that is a test with another name.
 struct Tested {
@@ -52,10 +52,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     guests::run()?;
     let workspace = Workspace::load()?;
     let binary = test::binary(&workspace, &[])?;
+    let minio = minio::program(workspace.target())?;
     let prepared = |mut command: Command| {
         command
             .current_dir(workspace.root())
             .env(postgres::VARIABLE, &postgres)
+            .env(minio::VARIABLE, &minio)
             .env("TIDEMILL_BIN", &binary);
         command
     };

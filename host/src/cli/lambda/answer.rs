@@ -242,6 +242,7 @@ mod tests {
             transform: None,
             load: None,
             store_requests: BTreeMap::new(),
+            store: None,
         }
     }
 

@@ -277,6 +277,7 @@ mod tests {
                 ..LoadReport::default()
             }),
             store_requests: [(("PutObject".to_owned(), "ok"), 5)].into(),
+            store: None,
         }
     }
 

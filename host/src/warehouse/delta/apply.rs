@@ -63,7 +63,7 @@ impl<'a> Application<'a> {
         made_by: Provenance,
         next_record_id: i64,
     ) -> Result<Self, WarehouseError> {
-        let writer = Writer::new(folder.path(), &layout.schema);
+        let writer = Writer::new(folder.place(), &layout.schema);
         Ok(Self {
             folder,
             layout,
@@ -104,13 +104,13 @@ impl<'a> Application<'a> {
                 if let Some(place) = place
                     && equal == (self.layout.mode == LoadMode::Overwrite)
                 {
-                    self.mark(*place)?;
+                    self.mark(*place).await?;
                 }
             }
             self.write(&found.rows, differs).await?;
         }
         if self.layout.mode == LoadMode::Overwrite {
-            self.mark_the_others()?;
+            self.mark_the_others().await?;
         } else {
             self.retract(retractions, &pick).await?;
         }
@@ -127,7 +127,7 @@ impl<'a> Application<'a> {
             self.applied.inserted += rows.num_rows() as u64;
             self.write(&rows, vec![true; rows.num_rows()]).await?;
         }
-        self.mark_the_others()?;
+        self.mark_the_others().await?;
         self.finish().await
     }
 
@@ -167,7 +167,7 @@ impl<'a> Application<'a> {
         while let Some(keys) = chunks.next().await? {
             let found = self.published.find(keys, pick).await?;
             for place in found.places.into_iter().flatten() {
-                self.mark(place)?;
+                self.mark(place).await?;
                 self.applied.removed += 1;
             }
         }
@@ -182,7 +182,7 @@ impl<'a> Application<'a> {
     ) -> Result<(), WarehouseError> {
         let refused = |cause: WriteError| ended.folder().refused("write", cause);
         let mut writer =
-            Writer::new(ended.folder().path(), &ended.layout().schema).map_err(refused)?;
+            Writer::new(ended.folder().place(), &ended.layout().schema).map_err(refused)?;
         let mut chunks = Chunks::of(&self.layout.table, self.layout.key_schema(), retractions);
         while let Some(keys) = chunks.next().await? {
             let found = self.published.find(keys, pick).await?;
@@ -208,10 +208,13 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    fn mark(&mut self, place: Place) -> Result<(), WarehouseError> {
+    async fn mark(&mut self, place: Place) -> Result<(), WarehouseError> {
         if !self.marked.contains_key(&place.file) {
             let rows = match self.published.files().files.get(place.file) {
-                Some(file) => file.rows().map_err(|c| self.folder.refused("read", c))?,
+                Some(file) => {
+                    let rows = file.rows().await;
+                    rows.map_err(|cause| self.folder.refused("read", cause))?
+                }
                 None => 0,
             };
             self.marked.insert(place.file, Positions::none(rows));
@@ -223,14 +226,14 @@ impl<'a> Application<'a> {
     }
 
     /// After an overwrite marked the rows that stay: marks the rows that go instead.
-    fn mark_the_others(&mut self) -> Result<(), WarehouseError> {
+    async fn mark_the_others(&mut self) -> Result<(), WarehouseError> {
         let mut gone = 0;
         for (index, file) in self.published.files().files.iter().enumerate() {
             let staying = match self.marked.remove(&index) {
                 Some(staying) => staying,
                 None => {
-                    let rows = file.rows().map_err(|c| self.folder.refused("read", c))?;
-                    Positions::none(rows)
+                    let rows = file.rows().await;
+                    Positions::none(rows.map_err(|cause| self.folder.refused("read", cause))?)
                 }
             };
             let others = staying.inverted();
@@ -311,12 +314,13 @@ pub(super) async fn compaction(
         return Ok(None);
     }
     let refused = |cause: WriteError| folder.refused("compact", cause);
-    let mut writer = Writer::new(folder.path(), &layout.schema).map_err(refused)?;
+    let mut writer = Writer::new(folder.place(), &layout.schema).map_err(refused)?;
     // Oldest first, so that keys that grow stay in few row groups.
     small.sort_by_key(|(_, file)| (file.add.modification_time, file.add.path.as_str()));
     for (_, file) in &small {
         let rows = file
             .rows()
+            .await
             .map_err(|cause| folder.refused("compact", cause))?;
         let nothing = Positions::none(rows).into_bits();
         writer

@@ -11,9 +11,7 @@
 //! at which row of which file a key is, which is what lets a load of 20 rows read 20 rows.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -22,14 +20,14 @@ use arrow::error::ArrowError;
 use arrow::row::Row;
 use deltalake::kernel::{Add, LogicalFileView};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 
 use super::columns;
+use super::input::{Input, Source, Wanted};
 use super::keys::{KeyRange, Rows};
+use super::location::Location;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
@@ -38,23 +36,23 @@ const BATCH_ROWS: usize = 8192;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DataFileError {
     /// A file is not there or may not be read.
-    #[error("cannot open {}", .path.display())]
+    #[error("cannot open {file}")]
     Open {
-        path: PathBuf,
+        file: Location,
         #[source]
         cause: std::io::Error,
     },
     /// A file is not what it should be.
-    #[error("cannot read {}", .path.display())]
+    #[error("cannot read {file}")]
     Read {
-        path: PathBuf,
+        file: Location,
         #[source]
         cause: ParquetError,
     },
     /// The rows of a file do not fit the columns of its table.
-    #[error("cannot decode {}", .path.display())]
+    #[error("cannot decode {file}")]
     Decode {
-        path: PathBuf,
+        file: Location,
         #[source]
         cause: ArrowError,
     },
@@ -70,7 +68,7 @@ pub(super) enum DataFileError {
 #[derive(Debug, Clone)]
 pub(super) struct DataFile {
     /// Where it is.
-    pub(super) path: PathBuf,
+    pub(super) source: Source,
     /// How Delta's log names it.
     pub(super) add: Add,
     statistics: FileStatistics,
@@ -86,8 +84,8 @@ struct FileStatistics {
 }
 
 impl DataFile {
-    /// The file that `view` names, in the folder of its table.
-    pub(super) fn of(view: &LogicalFileView, table: &Path) -> Self {
+    /// The file that `view` names, in the place of its table.
+    pub(super) fn of(view: &LogicalFileView, table: &Location) -> Self {
         let add = Add {
             path: view.path().into_owned(),
             partition_values: view.partition_values_map(),
@@ -107,7 +105,7 @@ impl DataFile {
             .and_then(|stats| serde_json::from_str(stats).ok())
             .unwrap_or_default();
         Self {
-            path: table.join(&add.path),
+            source: Source::new(table.join(&add.path), add.size.try_into().unwrap_or(0)),
             add,
             statistics,
         }
@@ -121,41 +119,50 @@ impl DataFile {
     }
 
     /// `pages` says whether to read the index of pages, which only a selection of rows can use.
-    fn open(&self, pages: PageIndexPolicy) -> Result<(File, ArrowReaderMetadata), DataFileError> {
-        let file = File::open(&self.path).map_err(|cause| DataFileError::Open {
-            path: self.path.clone(),
-            cause,
-        })?;
+    fn open(&self, pages: PageIndexPolicy) -> Result<(Input, ArrowReaderMetadata), DataFileError> {
+        let mut file = self.source.open().map_err(|cause| self.unopened(cause))?;
         // Types come from Parquet, so that files of every writer read the same.
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_page_index_policy(pages);
-        let metadata = ArrowReaderMetadata::load(&file, options).map_err(|c| self.unreadable(c))?;
+        let metadata = file.metadata(options).map_err(|c| self.unreadable(c))?;
         Ok((file, metadata))
+    }
+
+    fn unopened(&self, cause: std::io::Error) -> DataFileError {
+        DataFileError::Open {
+            file: self.source.place.clone(),
+            cause,
+        }
     }
 
     fn unreadable(&self, cause: ParquetError) -> DataFileError {
         DataFileError::Read {
-            path: self.path.clone(),
+            file: self.source.place.clone(),
             cause,
         }
     }
 
     fn undecodable(&self, cause: ArrowError) -> DataFileError {
         DataFileError::Decode {
-            path: self.path.clone(),
+            file: self.source.place.clone(),
             cause,
         }
     }
 
-    /// The number of its rows.
-    pub(super) fn rows(&self) -> Result<usize, DataFileError> {
+    /// The number of its rows. Where Delta's log does not have it, another program wrote the file.
+    pub(super) async fn rows(&self) -> Result<usize, DataFileError> {
         if let Some(rows) = self.statistics.num_records {
             return Ok(rows);
         }
-        let (_, metadata) = self.open(PageIndexPolicy::Skip)?;
-        let rows = metadata.metadata().file_metadata().num_rows();
-        Ok(usize::try_from(rows).unwrap_or_default())
+        let file = self.clone();
+        let counted = tokio::task::spawn_blocking(move || {
+            let (_, metadata) = file.open(PageIndexPolicy::Skip)?;
+            let rows = metadata.metadata().file_metadata().num_rows();
+            Ok(usize::try_from(rows).unwrap_or_default())
+        });
+        let lost = |panic| self.unopened(std::io::Error::other(panic));
+        counted.await.unwrap_or_else(|panic| Err(lost(panic)))
     }
 }
 
@@ -290,17 +297,15 @@ impl DataFiles {
         for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
             let rows = usize::try_from(group.num_rows()).unwrap_or_default();
             if groups(group) {
-                let handle = handle.try_clone().map_err(|cause| DataFileError::Open {
-                    path: file.path.clone(),
-                    cause,
-                })?;
-                let reader =
-                    ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata.clone())
-                        .with_row_groups(vec![number])
-                        .with_projection(mask(&metadata, schema))
-                        .with_batch_size(BATCH_ROWS)
-                        .build()
-                        .map_err(|cause| file.unreadable(cause))?;
+                let handle = handle.try_clone().map_err(|cause| file.unopened(cause))?;
+                let wanted = Wanted {
+                    group: Some(number),
+                    rows: None,
+                    columns: mask(&metadata, schema),
+                    at_a_time: BATCH_ROWS,
+                };
+                let reader = handle.batches(metadata.clone(), wanted);
+                let reader = reader.map_err(|cause| file.unreadable(cause))?;
                 let mut at = first;
                 for batch in reader {
                     let batch = batch
@@ -327,14 +332,14 @@ impl DataFiles {
         let (handle, metadata) = file.open(PageIndexPolicy::Optional)?;
         let rows = usize::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         let selection = RowSelection::from_consecutive_ranges(runs(positions).into_iter(), rows);
-        let projection = mask(&metadata, schema);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(handle, metadata)
-            .with_projection(projection)
-            .with_row_selection(selection)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|cause| file.unreadable(cause))?;
-        for batch in reader {
+        let wanted = Wanted {
+            group: None,
+            rows: Some(selection),
+            columns: mask(&metadata, schema),
+            at_a_time: BATCH_ROWS,
+        };
+        let reader = handle.batches(metadata, wanted);
+        for batch in reader.map_err(|cause| file.unreadable(cause))? {
             let batch = batch
                 .and_then(|batch| columns::conform(&batch, schema))
                 .map_err(|cause| file.undecodable(cause))?;

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -17,37 +17,37 @@ use deltalake::kernel::transaction::{
 };
 use deltalake::kernel::{Action, Transaction};
 use deltalake::logstore::get_actions;
-use deltalake::{DeltaResult, DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake::{DeltaResult, DeltaTable, DeltaTableError};
 use url::Url;
 
 use super::commit::{Change, Stamp, definition, file_actions};
 use super::data_file::{DataFile, DataFiles};
+use super::failure;
+use super::location::{Bucket, Location};
+use crate::numbers;
 use crate::warehouse::WarehouseError;
 
 /// The key in Delta's commit information that holds a [`Stamp`].
 const STAMP: &str = "tidemill";
 
-/// The folder of one Delta table.
+/// The folder of one Delta table, or what stands for one in a bucket.
 #[derive(Debug, Clone)]
 pub(super) struct TableFolder {
-    path: PathBuf,
+    place: Location,
     url: Url,
 }
 
 impl TableFolder {
-    /// The table `name` of the warehouse in `warehouse`, an absolute path. Nothing is touched.
-    pub(super) fn of(warehouse: &Path, name: &str) -> Result<Self, WarehouseError> {
-        let path = warehouse.join(name);
-        let url = Url::from_directory_path(&path).map_err(|()| WarehouseError::Url {
-            url: path.display().to_string(),
-            reason: "it is not an absolute path".into(),
-        })?;
-        Ok(Self { path, url })
+    /// The table `name` of the warehouse in `warehouse`. Nothing is touched.
+    pub(super) fn of(warehouse: &Location, name: &str) -> Result<Self, WarehouseError> {
+        let place = warehouse.join(name);
+        let url = place.url()?;
+        Ok(Self { place, url })
     }
 
-    /// The folder that the table is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where the table is.
+    pub(super) fn place(&self) -> &Location {
+        &self.place
     }
 
     /// The table at a version that was published.
@@ -56,12 +56,8 @@ impl TableFolder {
     /// `Data` when it is not the version that was committed.
     pub(super) async fn at(&self, version: u64) -> Result<DeltaTable, WarehouseError> {
         let failed = |cause| self.failed("open", cause);
-        let table = DeltaTableBuilder::from_url(self.url.clone())
-            .map(|builder| builder.with_version(version))
-            .map_err(failed)?
-            .load()
-            .await
-            .map_err(failed)?;
+        let mut table = self.place.table(&self.url).map_err(failed)?;
+        table.load_version(version).await.map_err(failed)?;
         let Some(stamp) = self.stamp(&table).await? else {
             return Err(self.damaged(format!(
                 "version {version} of its log says nothing of its commit"
@@ -78,7 +74,7 @@ impl TableFolder {
 
     fn damaged(&self, reason: String) -> WarehouseError {
         WarehouseError::Damaged {
-            record: self.path.display().to_string(),
+            record: self.place.to_string(),
             cause: reason.into(),
         }
     }
@@ -88,15 +84,20 @@ impl TableFolder {
         &self,
         published: Option<&DeltaTable>,
     ) -> Result<Option<DeltaTable>, WarehouseError> {
+        let path = match &self.place {
+            Location::Bucket(bucket) => return self.newest_object(bucket, published).await,
+            Location::Folder(path) => path,
+        };
         if let Some(published) = published {
             let newest = published.get_latest_version().await;
             if newest.map_err(|cause| self.failed("open", cause))? == version(published) {
                 return Ok(Some(published.clone()));
             }
         }
-        fs::create_dir_all(&self.path).map_err(|cause| self.unavailable(cause))?;
-        let mut table = DeltaTableBuilder::from_url(self.url.clone())
-            .and_then(DeltaTableBuilder::build)
+        fs::create_dir_all(path).map_err(|cause| self.unavailable(cause))?;
+        let mut table = self
+            .place
+            .table(&self.url)
             .map_err(|cause| self.failed("open", cause))?;
         let exists = table.verify_deltatable_existence().await;
         if !exists.map_err(|cause| self.failed("open", cause))? {
@@ -104,6 +105,29 @@ impl TableFolder {
         }
         let loaded = table.load().await;
         loaded.map_err(|cause| self.failed("open", cause))?;
+        Ok(Some(table))
+    }
+
+    /// The same in a bucket: commits are asked for by their numbers, and no listing is trusted.
+    async fn newest_object(
+        &self,
+        bucket: &Bucket,
+        published: Option<&DeltaTable>,
+    ) -> Result<Option<DeltaTable>, WarehouseError> {
+        // Versions begin at 0, and numbers at 1.
+        let exists = |number: u64| async move {
+            let entry = format!("_delta_log/{:020}.json", number.saturating_sub(1));
+            let found = bucket.join(&entry).exists().await;
+            found.map_err(|cause| self.refused("open", cause))
+        };
+        let known = published.map_or(0, |published| version(published) + 1);
+        let newest = numbers::newest(known, 0, exists).await?;
+        if newest == known {
+            return Ok(published.cloned());
+        }
+        let failed = |cause| self.failed("open", cause);
+        let mut table = self.place.table(&self.url).map_err(failed)?;
+        table.load_version(newest - 1).await.map_err(failed)?;
         Ok(Some(table))
     }
 
@@ -119,10 +143,10 @@ impl TableFolder {
                 .snapshot()
                 .map_err(|cause| self.failed("open", cause))?;
             for view in snapshot.log_data().iter() {
-                let file = DataFile::of(&view, &self.path);
+                let file = DataFile::of(&view, &self.place);
                 if file.add.deletion_vector.is_some() {
                     return Err(WarehouseError::Table {
-                        table: self.path.display().to_string(),
+                        table: self.place.to_string(),
                         problem: "has deletion vectors, which another program wrote".into(),
                     });
                 }
@@ -171,9 +195,7 @@ impl TableFolder {
         let failed = |cause| self.failed("write", cause);
         let mut table = match newest {
             Some(newest) => newest.clone(),
-            None => DeltaTableBuilder::from_url(self.url.clone())
-                .and_then(DeltaTableBuilder::build)
-                .map_err(failed)?,
+            None => self.place.table(&self.url).map_err(failed)?,
         };
         let files = file_actions(newest, published, &change).map_err(failed)?;
         let (definition, operation) =
@@ -213,28 +235,32 @@ impl TableFolder {
         Ok(table)
     }
 
-    /// Makes the commits after `before` up to `table`'s version survive a power cut, with their files.
+    /// Makes the commits after `before` up to `table`'s version survive a power cut, with their files. What is in a
+    /// bucket does.
     pub(super) async fn settle(
         &self,
         before: Option<&DeltaTable>,
         table: &DeltaTable,
     ) -> Result<(), WarehouseError> {
+        let Location::Folder(path) = &self.place else {
+            return Ok(());
+        };
         let known = before
             .map(paths)
             .transpose()
             .map_err(|c| self.failed("open", c))?;
         let known = known.unwrap_or_default();
         let files = paths(table).map_err(|cause| self.failed("open", cause))?;
-        let log = self.path.join("_delta_log");
+        let log = path.join("_delta_log");
         let mut names: Vec<PathBuf> = files
             .difference(&known)
-            .map(|path| self.path.join(path))
+            .map(|file| path.join(file))
             .collect();
         for number in before.map_or(0, |before| version(before) + 1)..=version(table) {
             names.push(log.join(format!("{number:020}.json")));
             names.push(log.join(format!("{number:020}.checkpoint.parquet")));
         }
-        names.extend([log.join("_last_checkpoint"), log, self.path.clone()]);
+        names.extend([log.join("_last_checkpoint"), log, path.clone()]);
         match tokio::task::spawn_blocking(move || sync(&names)).await {
             Ok(synced) => synced.map_err(|cause| self.unavailable(cause)),
             Err(cause) => Err(self.refused("write", cause)),
@@ -251,52 +277,28 @@ impl TableFolder {
                     | TransactionError::CommitConflict(_)
                     | TransactionError::VersionAlreadyExists(_),
             } => WarehouseError::Conflict {
-                target: self.path.display().to_string(),
+                target: self.place.to_string(),
             },
+            // It is what is left of an answer that a store did not give.
+            DeltaTableError::Generic(text) if matches!(self.place, Location::Bucket(_)) => {
+                failure::unavailable(&self.place, action, text.into())
+            }
             cause => self.refused(action, cause),
         }
     }
 
-    /// What stops this table: the disk, or files that are not what they were. Nothing here depends on settings.
+    /// What stops this table: the disk or the store, or files that are not what they were.
     pub(super) fn refused(
         &self,
         action: &str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> WarehouseError {
-        let cause = cause.into();
-        let path = self.path.display().to_string();
-        match disk_error(cause.as_ref()) {
-            Some(kind) if kind != io::ErrorKind::NotFound => WarehouseError::Folder {
-                path,
-                action: action.to_owned(),
-                cause,
-            },
-            _ => WarehouseError::Damaged {
-                record: path,
-                cause,
-            },
-        }
+        failure::of(&self.place, action, cause.into())
     }
 
     fn unavailable(&self, cause: io::Error) -> WarehouseError {
-        WarehouseError::Folder {
-            path: self.path.display().to_string(),
-            action: "write".into(),
-            cause: cause.into(),
-        }
+        failure::unavailable(&self.place, "write", cause.into())
     }
-}
-
-/// What the disk said, where that is what is at the bottom of an error.
-fn disk_error(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
-    let mut error = Some(error);
-    while let Some(cause) = error {
-        if let Some(disk) = cause.downcast_ref::<io::Error>() {
-            return Some(disk.kind());
-        }
-        error = cause.source();
-    }
-    None
 }
 
 /// Waits until the disk has the files. One that does not exist is none: few versions have a checkpoint.

@@ -40,7 +40,7 @@ impl Loading {
         name: &str,
         published: Option<u64>,
     ) -> Result<Self, WarehouseError> {
-        let folder = TableFolder::of(&delta.folder, name)?;
+        let folder = TableFolder::of(&delta.place, name)?;
         let published = match published {
             Some(version) => Some(folder.at(version).await?),
             None => None,

@@ -6,22 +6,33 @@
 //!
 //! Delta has no transaction over several tables. A table's new version counts for nothing until a
 //! publication names it; whoever reads takes the newest record and opens exactly the versions in it.
-//! Every record is complete, so a reader needs only one. Nothing here knows Arrow or Delta's log.
+//! Every record is complete, so a reader needs only one. Nothing here knows Arrow or Delta's log. In a bucket the newest
+//! is found by its number, and never by a listing.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode};
 use serde::{Deserialize, Serialize};
 
+use super::failure;
+use super::location::{Bucket, Location};
 use crate::contract::{LoadMode, ModuleRef};
+use crate::numbers;
 use crate::run::RunId;
 use crate::warehouse::{Ledger, WarehouseError};
 
 /// The format of the records this version writes, and the newest it reads.
 const FORMAT: u32 = 1;
+
+/// Records that are listed: one answer of a store.
+const FIRST: usize = 1_000;
 
 /// One publication.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,38 +114,74 @@ impl Publication {
     }
 }
 
-/// The folder of the records.
+/// Where the records are.
 #[derive(Debug, Clone)]
 pub(super) struct Publications {
-    folder: PathBuf,
+    place: Location,
+    /// The newest number that was seen: records do not go away.
+    known: Arc<AtomicU64>,
 }
 
 impl Publications {
     /// The records of the warehouse in `warehouse`.
-    pub(super) fn of(warehouse: &Path) -> Self {
+    pub(super) fn of(warehouse: &Location) -> Self {
         Self {
-            folder: warehouse.join("_tidemill").join("publications"),
+            place: warehouse.join("_tidemill/publications"),
+            known: Arc::default(),
         }
     }
 
     /// The newest record; `None` when nothing was ever published.
-    pub(super) fn newest(&self) -> Result<Option<Publication>, WarehouseError> {
-        let Some(number) = self.newest_number()? else {
-            return Ok(None);
+    pub(super) async fn newest(&self) -> Result<Option<Publication>, WarehouseError> {
+        let read = match &self.place {
+            Location::Folder(folder) => {
+                let folder = folder.clone();
+                let read = self.blocking(move || newest_file(&folder)).await;
+                read.map_err(|cause| self.failed("read", cause))?
+            }
+            Location::Bucket(bucket) => self.newest_object(bucket).await?,
         };
-        let path = self.path(number);
-        let bytes = fs::read(&path).map_err(|cause| self.failed("read", cause))?;
+        read.map(|(number, bytes)| self.parse(number, &bytes))
+            .transpose()
+    }
+
+    async fn newest_object(
+        &self,
+        bucket: &Bucket,
+    ) -> Result<Option<(u64, Vec<u8>)>, WarehouseError> {
+        let failed = |cause: object_store::Error| failure::of(&self.place, "read", Box::new(cause));
+        let exists = |number| async move {
+            let found = bucket.join(&name(number)).exists().await;
+            found.map_err(failed)
+        };
+        let known = match self.known.load(Ordering::Relaxed) {
+            0 => listed(bucket).await.map_err(failed)?,
+            known => known,
+        };
+        let number = numbers::newest(known, 0, exists).await?;
+        self.known.fetch_max(number, Ordering::Relaxed);
+        if number == 0 {
+            return Ok(None);
+        }
+        let record = bucket.join(&name(number));
+        let bytes = async { record.objects.get(&record.prefix).await?.bytes().await };
+        let bytes = bytes.await.map_err(failed)?;
+        Ok(Some((number, bytes.to_vec())))
+    }
+
+    fn parse(&self, number: u64, bytes: &[u8]) -> Result<Publication, WarehouseError> {
+        let path = self.place.join(&name(number));
         let damaged = |cause: Box<dyn std::error::Error + Send + Sync>| WarehouseError::Damaged {
-            record: path.display().to_string(),
+            record: path.to_string(),
             cause,
         };
         let record: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|cause| damaged(cause.into()))?;
+            serde_json::from_slice(bytes).map_err(|cause| damaged(cause.into()))?;
         if let Some(found) = record.get("format").and_then(serde_json::Value::as_u64)
             && found > u64::from(FORMAT)
         {
             return Err(WarehouseError::TooNew {
-                record: path.display().to_string(),
+                record: path.to_string(),
                 found,
                 known: FORMAT,
             });
@@ -146,75 +193,121 @@ impl Publications {
                 format!("it says that it is number {}", record.number).into(),
             ));
         }
-        Ok(Some(record))
+        Ok(record)
     }
 
     /// Makes `publication` the newest, durably, or says `Conflict` when there is one of that number.
-    pub(super) fn publish(&self, publication: &Publication) -> Result<(), WarehouseError> {
-        match self.create(publication) {
-            Ok(()) => Ok(()),
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                Err(WarehouseError::Conflict {
-                    target: self.folder.display().to_string(),
+    pub(super) async fn publish(&self, publication: &Publication) -> Result<(), WarehouseError> {
+        let conflict = || WarehouseError::Conflict {
+            target: self.place.to_string(),
+        };
+        let bytes = serde_json::to_vec_pretty(publication);
+        let bytes = bytes.map_err(|cause| self.failed("write", cause.into()))?;
+        let number = publication.number;
+        match &self.place {
+            Location::Folder(folder) => {
+                let folder = folder.clone();
+                let created = self.blocking(move || create(&folder, number, &bytes)).await;
+                created.map_err(|cause| match cause.kind() {
+                    io::ErrorKind::AlreadyExists => conflict(),
+                    _ => self.failed("write", cause),
                 })
             }
-            Err(cause) => Err(self.failed("write", cause)),
+            Location::Bucket(bucket) => {
+                let record = bucket.join(&name(number)).prefix;
+                let put = bucket
+                    .objects
+                    .put_opts(&record, bytes.into(), PutMode::Create.into());
+                match put.await {
+                    Ok(_) => {
+                        self.known.fetch_max(number, Ordering::Relaxed);
+                        Ok(())
+                    }
+                    Err(object_store::Error::AlreadyExists { .. }) => Err(conflict()),
+                    Err(cause) => Err(failure::of(&self.place, "write", Box::new(cause))),
+                }
+            }
         }
     }
 
-    /// A record is written whole beside its place and then linked to it: a link fails where a name exists
-    /// already, so nobody ever sees half a record and of two writers one wins. A rename would replace.
-    fn create(&self, publication: &Publication) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        let mut draft = tempfile::Builder::new()
-            .prefix(".draft-")
-            .make_in(&self.folder, |path| fs::File::create_new(path))?;
-        draft.write_all(&serde_json::to_vec_pretty(publication)?)?;
-        draft.as_file().sync_all()?;
-        fs::hard_link(draft.path(), self.path(publication.number))?;
-        draft.close()?;
-        // The names above the record must survive a power cut as well.
-        for folder in self.folder.ancestors().take(3) {
-            fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    }
-
-    fn newest_number(&self) -> Result<Option<u64>, WarehouseError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(self.failed("read", cause)),
-        };
-        let mut newest = None;
-        for entry in entries {
-            let name = entry
-                .map_err(|cause| self.failed("read", cause))?
-                .file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".json"))
-                .and_then(|digits| digits.parse::<u64>().ok());
-            newest = newest.max(number);
-        }
-        Ok(newest)
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:010}.json"))
+    /// Runs file work off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|panic| Err(io::Error::other(panic)))
     }
 
     fn failed(&self, action: &str, cause: io::Error) -> WarehouseError {
-        WarehouseError::Folder {
-            path: self.folder.display().to_string(),
-            action: action.to_owned(),
-            cause: cause.into(),
-        }
+        failure::unavailable(&self.place, action, cause.into())
     }
+}
+
+/// The newest number that a listing shows, where it shows all before it: where the search begins, and no more than that.
+/// It also tells a bucket that is missing from a record that is: a head has no body that says so.
+async fn listed(bucket: &Bucket) -> object_store::Result<u64> {
+    let listing = bucket.objects.list(Some(&bucket.prefix)).take(FIRST);
+    let listed: Vec<ObjectMeta> = listing.try_collect().await?;
+    let numbers = listed.iter().filter_map(|object| {
+        let name = object.location.filename()?.strip_suffix(".json")?;
+        name.parse::<u64>().ok()
+    });
+    let newest = numbers.max().unwrap_or(0);
+    Ok(if newest == listed.len() as u64 {
+        newest
+    } else {
+        0
+    })
+}
+
+fn name(number: u64) -> String {
+    format!("{number:010}.json")
+}
+
+/// A record is written whole beside its place and then linked to it: a link fails where a name exists
+/// already, so nobody ever sees half a record and of two writers one wins. A rename would replace.
+fn create(folder: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut draft = tempfile::Builder::new()
+        .prefix(".draft-")
+        .make_in(folder, |path| fs::File::create_new(path))?;
+    draft.write_all(bytes)?;
+    draft.as_file().sync_all()?;
+    fs::hard_link(draft.path(), folder.join(name(number)))?;
+    draft.close()?;
+    // The names above the record must survive a power cut as well.
+    for folder in folder.ancestors().take(3) {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The number and the bytes of the newest record in a folder.
+fn newest_file(folder: &Path) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut newest = None;
+    for entry in entries {
+        let file = entry?.file_name();
+        let number = file
+            .to_str()
+            .and_then(|file| file.strip_suffix(".json"))
+            .and_then(|digits| digits.parse::<u64>().ok());
+        newest = newest.max(number);
+    }
+    let Some(number) = newest else {
+        return Ok(None);
+    };
+    Ok(Some((number, fs::read(folder.join(name(number)))?)))
 }
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
     use crate::error::Classify as _;
 
@@ -230,43 +323,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_newest_record_is_read_and_a_new_folder_has_none() {
+    /// The same in a folder and in a bucket.
+    fn each(folder: &Path) -> [Publications; 2] {
+        let bucket = Bucket {
+            name: "lake".into(),
+            objects: Arc::new(InMemory::new()),
+            prefix: "star".into(),
+        };
+        let places = [
+            Location::Folder(folder.to_owned()),
+            Location::Bucket(bucket),
+        ];
+        places.map(|place| Publications::of(&place))
+    }
+
+    #[tokio::test]
+    async fn the_newest_record_is_read_and_a_new_place_has_none() {
         let folder = tempfile::tempdir().expect("a folder");
-        let publications = Publications::of(folder.path());
-        assert_eq!(publications.newest().expect("readable"), None);
-        for number in [1, 2, 10] {
-            let record = publication(number, "a");
-            publications.publish(&record).expect("free");
-            assert_eq!(publications.newest().expect("readable"), Some(record));
+        for publications in each(folder.path()) {
+            assert_eq!(publications.newest().await.expect("readable"), None);
+            for number in 1..=10 {
+                let record = publication(number, "a");
+                publications.publish(&record).await.expect("free");
+                let newest = publications.newest().await.expect("readable");
+                assert_eq!(newest, Some(record));
+            }
         }
     }
 
-    #[test]
-    fn of_two_that_publish_the_same_number_one_wins_and_nothing_is_left_behind() {
+    #[tokio::test]
+    async fn of_two_that_publish_the_same_number_one_wins_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().expect("a folder");
-        let publications = Publications::of(folder.path());
-        publications.publish(&publication(1, "a")).expect("free");
-        let error = publications
-            .publish(&publication(1, "b"))
-            .expect_err("taken");
-        assert!(matches!(error, WarehouseError::Conflict { .. }));
-        let newest = publications.newest().expect("readable").expect("one");
-        assert_eq!(newest.run.as_str(), "a");
-        let names = fs::read_dir(&publications.folder).expect("there").count();
-        assert_eq!(names, 1);
+        for publications in each(folder.path()) {
+            let (ours, theirs) = (publication(1, "a"), publication(1, "b"));
+            publications.publish(&ours).await.expect("free");
+            let error = publications.publish(&theirs).await.expect_err("taken");
+            assert!(matches!(error, WarehouseError::Conflict { .. }), "{error}");
+            let newest = publications.newest().await.expect("readable");
+            assert_eq!(newest.expect("one").run.as_str(), "a");
+        }
+        let records = folder.path().join("_tidemill/publications");
+        assert_eq!(fs::read_dir(records).expect("there").count(), 1);
     }
 
-    #[test]
-    fn a_damaged_or_newer_record_is_an_error_that_names_it() {
+    #[tokio::test]
+    async fn a_damaged_or_newer_record_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let publications = Publications::of(folder.path());
-        publications.publish(&publication(1, "a")).expect("free");
+        let [publications, _] = each(folder.path());
+        publications
+            .publish(&publication(1, "a"))
+            .await
+            .expect("free");
         let mut newer = serde_json::to_value(publication(2, "a")).expect("JSON");
         newer["format"] = 2.into();
+        let second = folder.path().join("_tidemill/publications").join(name(2));
         for text in ["", "{", "{}", "[1]", &newer.to_string()] {
-            fs::write(publications.path(2), text).expect("written");
-            let error = publications.newest().expect_err(text);
+            fs::write(&second, text).expect("written");
+            let error = publications.newest().await.expect_err(text);
             assert!(error.to_string().contains("0000000002.json"), "{error}");
             assert!(error.hint().is_some());
         }

@@ -24,6 +24,7 @@ use super::Delta;
 use super::columns;
 use super::delta_table::TableFolder;
 use super::layout::{IS_CURRENT, output_columns};
+use super::location::Location;
 use super::publication::{Publication, Published};
 use crate::contract::LoadMode;
 use crate::warehouse::{BatchStream, TableLoad, WarehouseError};
@@ -113,6 +114,9 @@ async fn session(
         )
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
     let session = SessionContext::new_with_config(config);
+    if let Location::Bucket(bucket) = &delta.place {
+        session.register_object_store(&bucket.root()?, bucket.objects.clone());
+    }
     let sql = sql.to_lowercase();
     let tables = publication.map(|publication| &publication.tables);
     for (name, published) in tables.unwrap_or(&BTreeMap::new()) {
@@ -160,7 +164,7 @@ async fn open(
     name: &str,
     version: u64,
 ) -> Result<(TableFolder, DeltaTable), WarehouseError> {
-    let folder = TableFolder::of(&delta.folder, name)?;
+    let folder = TableFolder::of(&delta.place, name)?;
     let table = folder.at(version).await?;
     Ok((folder, table))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <folder>/_tidemill/rebuilds/<unique>/fact_payment/   a warehouse of its own: landing 1, 2, … n are loaded into it
-//!          │ its data files are linked into
+//!          │ its data files are linked, or copied within the bucket, into
 //! <folder>/fact_payment/                               ONE commit: all files of before go, these come, its columns too
 //!                                                      ──▶ publication, as for every load
 //! ```
@@ -19,13 +19,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use deltalake::kernel::Add;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use tempfile::TempDir;
 
 use super::commit::{Change, Identity, Stamp};
 use super::data_file::DataFiles;
 use super::delta_table::TableFolder;
+use super::failure;
 use super::layout::Layout;
 use super::load::{Loading, identity, load_table, next};
+use super::location::{Bucket, Location};
 use super::publication::{Publication, Published};
 use super::{Delta, Landing, check_names};
 use crate::warehouse::{LandingRows, Rebuild, TableLoaded, WarehouseError};
@@ -36,8 +40,8 @@ pub(super) const FOLDER: &str = "rebuilds";
 /// A table made beside the one that is there.
 struct Beside {
     delta: Delta,
-    /// Removed with it.
-    _folder: TempDir,
+    /// A folder is removed with it.
+    _folder: Option<TempDir>,
     published: Published,
 }
 
@@ -120,9 +124,9 @@ async fn replace(
                 identity,
                 ended: None,
                 next_record_id: beside.published.next_record_id,
-                inserted: rows_of(&rows, &added)?,
+                inserted: rows_of(&rows, &added).await?,
                 updated: 0,
-                removed: rows_of(&rows, &files)?,
+                removed: rows_of(&rows, &files).await?,
                 unchanged: 0,
                 notes: Vec::new(),
                 files: None,
@@ -136,6 +140,7 @@ async fn replace(
                 stamp.ended = Some(version.await?);
             }
             next.version = exchange(delta, &beside, &mut rows, &layout, added, &stamp).await?;
+            beside.remove().await;
             stamp
         }
     };
@@ -150,22 +155,14 @@ async fn make(
     newest: &Landing,
     landings: Vec<LandingRows>,
 ) -> Result<Beside, WarehouseError> {
-    let unavailable = |cause: io::Error| WarehouseError::Folder {
-        path: delta.target.clone(),
-        action: "make a table anew in".into(),
-        cause: cause.into(),
-    };
-    let rebuilds = delta.folder.join("_tidemill").join(FOLDER);
-    fs::create_dir_all(&rebuilds).map_err(unavailable)?;
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("{}-", newest.run))
-        .tempdir_in(&rebuilds)
-        .map_err(unavailable)?;
+    let unavailable =
+        |cause: io::Error| failure::unavailable(&delta.place, "make a table anew in", cause.into());
+    let (place, folder) = place_of(&delta.place, newest).map_err(unavailable)?;
     let beside = Delta {
-        folder: folder.path().to_owned(),
         target: delta.target.clone(),
         // What is to last is made so when it has its place: waiting for the disk takes most of the time of a landing.
         lasting: false,
+        ..Delta::at(place)
     };
     let mut published: Option<Published> = None;
     for (rows, turn) in landings.into_iter().zip(1..) {
@@ -185,14 +182,49 @@ async fn make(
     })
 }
 
+/// A place that no other rebuild has.
+fn place_of(warehouse: &Location, newest: &Landing) -> io::Result<(Location, Option<TempDir>)> {
+    let rebuilds = warehouse.join("_tidemill").join(FOLDER);
+    match &rebuilds {
+        Location::Folder(rebuilds) => {
+            fs::create_dir_all(rebuilds)?;
+            let folder = tempfile::Builder::new()
+                .prefix(&format!("{}-", newest.run))
+                .tempdir_in(rebuilds)?;
+            Ok((Location::Folder(folder.path().to_owned()), Some(folder)))
+        }
+        Location::Bucket(_) => {
+            let chance = getrandom::u64().map_err(io::Error::other)?;
+            let name = format!("{}-{chance:016x}", newest.run);
+            Ok((rebuilds.join(&name), None))
+        }
+    }
+}
+
 impl Beside {
+    /// Removes what was made, now that it has its place. What of it stays is swept when it is old.
+    async fn remove(self) {
+        let Location::Bucket(bucket) = &self.delta.place else {
+            return;
+        };
+        let listed = bucket.objects.list(Some(&bucket.prefix));
+        let keys = listed.map_ok(|object| object.location).boxed();
+        let mut removed = bucket.objects.delete_stream(keys);
+        while let Some(result) = removed.next().await {
+            if let Err(error) = result {
+                tracing::debug!(%error, "what a rebuild made beside its table stays until it is swept");
+                return;
+            }
+        }
+    }
+
     /// The data files of a table at a version; none where there is no version.
     async fn files(
         &self,
         layout: &Layout,
         version: Option<u64>,
     ) -> Result<DataFiles, WarehouseError> {
-        let folder = TableFolder::of(&self.delta.folder, &layout.table)?;
+        let folder = TableFolder::of(&self.delta.place, &layout.table)?;
         let table = match version {
             Some(version) => Some(folder.at(version).await?),
             None => None,
@@ -213,18 +245,15 @@ async fn exchange(
 ) -> Result<u64, WarehouseError> {
     let added: Vec<Add> = added.files.into_iter().map(|file| file.add).collect();
     let names: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
-    let from = beside.delta.folder.join(&layout.table);
-    let to = delta.folder.join(&layout.table);
-    let link = move || {
-        let mut names = names.iter();
-        let linked = names.try_for_each(|name| link(&from.join(name), &to.join(name)));
-        linked.map_err(|cause| WarehouseError::Folder {
-            path: to.display().to_string(),
-            action: "write".into(),
-            cause: cause.into(),
-        })
-    };
-    delta.block(link).await?;
+    let from = beside.delta.place.join(&layout.table);
+    let to = delta.place.join(&layout.table);
+    match (&from, &to) {
+        (Location::Folder(from), Location::Folder(to)) => link_all(from, to, names).await,
+        (Location::Bucket(from), Location::Bucket(to)) => copy_all(from, to, &names).await,
+        // One is below the other.
+        _ => Ok(()),
+    }
+    .map_err(|cause| failure::of(&to, "write", cause))?;
     let files = loading.published_files(layout)?;
     let change = Change {
         added,
@@ -232,6 +261,32 @@ async fn exchange(
         is_compaction: false,
     };
     loading.commit(layout, &files, change, stamp).await
+}
+
+async fn link_all(
+    from: &Path,
+    to: &Path,
+    names: Vec<String>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let linking = tokio::task::spawn_blocking(move || {
+        let mut names = names.iter();
+        names.try_for_each(|name| link(&from.join(name), &to.join(name)))
+    });
+    Ok(linking.await??)
+}
+
+/// The store copies them: their bytes do not come here.
+async fn copy_all(
+    from: &Bucket,
+    to: &Bucket,
+    names: &[String],
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for name in names {
+        let (from, to) = (from.join(name).prefix, to.join(name));
+        to.objects.copy(&from, &to.prefix).await?;
+    }
+    Ok(())
 }
 
 /// A second name for the same bytes; where the disk knows none, or it is another disk, a copy.
@@ -242,10 +297,10 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn rows_of(loading: &Loading, files: &DataFiles) -> Result<u64, WarehouseError> {
+async fn rows_of(loading: &Loading, files: &DataFiles) -> Result<u64, WarehouseError> {
     let mut rows = 0;
     for file in &files.files {
-        let in_file = file.rows();
+        let in_file = file.rows().await;
         rows += in_file.map_err(|cause| loading.folder.refused("read", cause))? as u64;
     }
     Ok(rows)

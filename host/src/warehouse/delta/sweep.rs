@@ -5,14 +5,16 @@
 //! may be a commit that is to be undone. It is not let do the work itself, because it would commit to the log that it
 //! did, and a version that no publication names is an orphan to every load.
 //!
-//! Ages are told by the clock of the disk. So whoever reads a version goes on doing so for at least that long after a
+//! Ages are told by the clock of the disk, or of the store. So whoever reads a version goes on doing so for at least that long after a
 //! load replaced it, and Delta's time travel by other programs reaches back as far.
+
+mod objects;
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ use tempfile::NamedTempFile;
 
 use super::Delta;
 use super::delta_table::{TableFolder, paths};
+use super::failure;
+use super::location::Location;
+use super::publication::Publication;
 use super::rebuild;
 use crate::warehouse::{Sweep, SweptFile, WarehouseError};
 
@@ -40,12 +45,14 @@ pub(super) async fn sweep(
     let Some(publication) = delta.newest().await? else {
         return Ok(Vec::new());
     };
-    let ours = delta.folder.join("_tidemill");
-    let unavailable = |cause: io::Error| WarehouseError::Folder {
-        path: delta.target.clone(),
-        action: "sweep".into(),
-        cause: cause.into(),
+    let folder = match &delta.place {
+        Location::Folder(folder) => folder,
+        Location::Bucket(bucket) => {
+            return objects::sweep(delta, bucket, &publication, age, how).await;
+        }
     };
+    let ours = folder.join("_tidemill");
+    let unavailable = |cause: io::Error| failure::unavailable(&delta.place, "sweep", cause.into());
     let mark = NamedTempFile::new_in(&ours).map_err(unavailable)?;
     let now = written(&mark.as_file().metadata().map_err(unavailable)?).map_err(unavailable)?;
     if how == Sweep::WhenDue && !is_due(&ours.join(MARK), now) {
@@ -53,31 +60,25 @@ pub(super) async fn sweep(
     }
     let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
     let mut broom = Broom {
-        warehouse: &delta.folder,
+        warehouse: folder,
         before: now - age,
         rehearsal: how == Sweep::Rehearsal,
         swept: Vec::new(),
     };
-    for (name, published) in &publication.tables {
-        let versions = [(name.clone(), Some(published.version))]
-            .into_iter()
-            .chain([(format!("{name}_ended"), published.ended)]);
-        for (name, version) in versions {
-            let Some(version) = version else { continue };
-            for file in unneeded(delta, &name, version, now, age).await? {
-                broom.file(&file).map_err(unavailable)?;
-            }
+    for (name, version) in versions(&publication) {
+        for file in unneeded(delta, &name, version, now, age).await? {
             broom
-                .drafts(&delta.folder.join(&name))
+                .file(&folder.join(&name).join(file))
                 .map_err(unavailable)?;
-            let log = delta.folder.join(&name).join("_delta_log");
-            broom.drafts(&log).map_err(unavailable)?;
         }
+        broom.drafts(&folder.join(&name)).map_err(unavailable)?;
+        let log = folder.join(&name).join("_delta_log");
+        broom.drafts(&log).map_err(unavailable)?;
     }
     broom
         .drafts(&ours.join("publications"))
         .map_err(unavailable)?;
-    for folder in rebuild::leftovers(&delta.folder).map_err(unavailable)? {
+    for folder in rebuild::leftovers(folder).map_err(unavailable)? {
         broom.tree(&folder).map_err(unavailable)?;
     }
     if !broom.rehearsal {
@@ -85,6 +86,16 @@ pub(super) async fn sweep(
         kept.map_err(|error| unavailable(error.error))?;
     }
     Ok(broom.swept)
+}
+
+/// The published versions of all Delta tables.
+fn versions(publication: &Publication) -> impl Iterator<Item = (String, u64)> {
+    publication.tables.iter().flat_map(|(name, published)| {
+        let ended = published
+            .ended
+            .map(|version| (format!("{name}_ended"), version));
+        [(name.clone(), published.version)].into_iter().chain(ended)
+    })
 }
 
 /// Whether nobody has looked within the interval.
@@ -97,15 +108,15 @@ fn written(metadata: &Metadata) -> io::Result<DateTime<Utc>> {
     Ok(metadata.modified()?.into())
 }
 
-/// The data files of a table that no version has needed for `age`.
+/// The names of the data files of a table that no version has needed for `age`.
 async fn unneeded(
     delta: &Delta,
     name: &str,
     version: u64,
     now: DateTime<Utc>,
     age: TimeDelta,
-) -> Result<Vec<PathBuf>, WarehouseError> {
-    let folder = TableFolder::of(&delta.folder, name)?;
+) -> Result<Vec<String>, WarehouseError> {
+    let folder = TableFolder::of(&delta.place, name)?;
     let failed = |cause| folder.failed("look for files to sweep in", cause);
     let published = folder.at(version).await?;
     let Some(newest) = folder.newest(Some(&published)).await? else {
@@ -122,14 +133,13 @@ async fn unneeded(
         .with_dry_run(true)
         .await
         .map_err(failed)?;
-    let is_plain = |file: &&String| !file.contains(['/', '\\', '%']);
+    let is_plain = |file: &String| !file.contains(['/', '\\', '%']);
     Ok(found
         .files_deleted
-        .iter()
-        .filter(|file| !needed.contains(*file))
+        .into_iter()
+        .filter(|file| !needed.contains(file))
         // Our data files lie in the folder itself. What another program put elsewhere is its own business.
         .filter(is_plain)
-        .map(|file| delta.folder.join(name).join(file))
         .collect())
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the embedded warehouse: what they share.
 
+mod bucket;
 mod modes;
 mod queries;
 mod recovery;
@@ -17,6 +18,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::Delta;
+use super::location::Location;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::digest::Digest;
 use crate::run::RunId;
@@ -226,18 +228,33 @@ async fn ask(delta: &Delta, sql: &str) -> Vec<String> {
 
 /// The versions in the log of a table: one for each commit.
 fn commits(delta: &Delta, table: &str) -> usize {
-    let log = delta.folder.join(table).join("_delta_log");
-    files_in(&log, ".json")
+    files_in(delta, &format!("{table}/_delta_log"), ".json")
 }
 
-fn files_in(folder: &Path, suffix: &str) -> usize {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
+/// The folder of a warehouse in one.
+fn root(delta: &Delta) -> &Path {
+    match &delta.place {
+        Location::Folder(folder) => folder,
+        Location::Bucket(bucket) => panic!("{bucket} is no folder"),
+    }
+}
+
+/// The files of a folder whose names end so.
+fn files_in(delta: &Delta, folder: &str, suffix: &str) -> usize {
+    let names: Vec<String> = match delta.place.join(folder) {
+        Location::Folder(folder) => {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            let name = |entry: std::io::Result<std::fs::DirEntry>| {
+                entry.expect("readable").file_name().into_string()
+            };
+            entries.map(|entry| name(entry).expect("ours")).collect()
+        }
+        Location::Bucket(bucket) => {
+            let listing = bucket.objects.list_with_delimiter(Some(&bucket.prefix));
+            let listed = futures::executor::block_on(listing).expect("it is in memory");
+            let names = listed.objects.into_iter();
+            names.map(|object| object.location.to_string()).collect()
+        }
     };
-    entries
-        .filter(|entry| {
-            let name = entry.as_ref().expect("readable").file_name();
-            name.to_string_lossy().ends_with(suffix)
-        })
-        .count()
+    names.iter().filter(|name| name.ends_with(suffix)).count()
 }

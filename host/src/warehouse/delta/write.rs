@@ -1,6 +1,5 @@
 //! Writing: new data files of a table, and old ones written again without some of their rows.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,8 +11,6 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use deltalake::kernel::Add;
 use futures::StreamExt as _;
-use parquet::arrow::ParquetRecordBatchStreamBuilder;
-use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -21,8 +18,10 @@ use parquet::schema::types::ColumnPath;
 
 use super::columns;
 use super::data_file::DataFile;
-use super::file_writer::{FileWriter, Finished};
+use super::file_writer::{FileWriter, Finished, KeepError};
+use super::input::RowsError;
 use super::layout::{IS_CURRENT, VALID_TO};
+use super::location::Location;
 
 /// Files are closed when they reach this. Large enough that a fact of a hundred million rows has some
 /// hundred files, small enough that rewriting one for a changed row stays under a second.
@@ -37,12 +36,12 @@ pub(super) enum WriteError {
     #[error("cannot write a data file")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot write a data file")]
-    Keep(#[from] std::io::Error),
+    Keep(#[from] KeepError),
     #[error("the rows do not fit the table")]
     Rows(#[from] ArrowError),
-    #[error("cannot open {}", .path.display())]
+    #[error("cannot open {file}")]
     Open {
-        path: PathBuf,
+        file: Location,
         #[source]
         cause: std::io::Error,
     },
@@ -51,9 +50,9 @@ pub(super) enum WriteError {
 }
 
 /// Writes rows into new data files of one table. Files that are not committed are never seen, and what a writer has
-/// written is removed with it unless it is finished.
+/// written to a disk is removed with it unless it is finished.
 pub(super) struct Writer {
-    folder: PathBuf,
+    table: Location,
     schema: SchemaRef,
     properties: WriterProperties,
     open: Option<FileWriter>,
@@ -61,11 +60,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer into `folder`, whose table has the columns `schema`. No file is made before the first row.
-    pub(super) fn new(folder: &Path, schema: &Schema) -> Result<Self, WriteError> {
+    /// A writer into the place of a table with the columns `schema`. No file is made before the first row.
+    pub(super) fn new(table: &Location, schema: &Schema) -> Result<Self, WriteError> {
         let schema = columns::plain(schema);
         Ok(Self {
-            folder: folder.to_owned(),
+            table: table.clone(),
             properties: properties(&schema).map_err(unwritten)?,
             schema,
             open: None,
@@ -79,12 +78,12 @@ impl Writer {
             return Ok(());
         }
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), rows.columns().to_vec())?;
-        let (open, folder) = (self.open.take(), self.folder.clone());
+        let (open, table) = (self.open.take(), self.table.clone());
         let (schema, properties) = (self.schema.clone(), self.properties.clone());
         let written = blocking(move || {
             let mut file = match open {
                 Some(file) => file,
-                None => FileWriter::create(&folder, &schema, &properties)?,
+                None => FileWriter::create(&table, &schema, &properties)?,
             };
             file.write(&rows)?;
             Ok(match file.bytes() >= TARGET_FILE_BYTES {
@@ -94,7 +93,10 @@ impl Writer {
         });
         match written.await.map_err(unwritten)? {
             Written::Open(file) => self.open = Some(file),
-            Written::Full(file) => self.full.push(file),
+            Written::Full(mut file) => {
+                file.send().await.map_err(KeepError::from)?;
+                self.full.push(file);
+            }
         }
         Ok(())
     }
@@ -106,15 +108,13 @@ impl Writer {
         marked: &BooleanBuffer,
         marks: Marks,
     ) -> Result<(), WriteError> {
-        let handle = tokio::fs::File::open(&file.path).await;
-        let handle = handle.map_err(|cause| WriteError::Open {
-            path: file.path.clone(),
-            cause,
+        let mut batches = file.source.rows().await.map_err(|error| match error {
+            RowsError::Open(cause) => WriteError::Open {
+                file: file.source.place.clone(),
+                cause,
+            },
+            RowsError::Read(cause) => WriteError::Read(cause),
         })?;
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let mut batches = ParquetRecordBatchStreamBuilder::new_with_options(handle, options)
-            .await?
-            .build()?;
         let mut first = 0;
         while let Some(batch) = batches.next().await {
             let batch = columns::conform(&batch?, &self.schema)?;
@@ -131,8 +131,11 @@ impl Writer {
             let file = blocking(move || file.finish()).await;
             self.full.push(file.map_err(unwritten)?);
         }
-        let kept = self.full.into_iter().map(Finished::keep);
-        Ok(kept.collect::<Result<_, _>>()?)
+        let mut kept = Vec::with_capacity(self.full.len());
+        for file in self.full {
+            kept.push(file.keep().await?);
+        }
+        Ok(kept)
     }
 }
 

@@ -16,45 +16,32 @@ const WHOLE: u64 = 16 * 1024 * 1024;
 const PIECE: u64 = 8 * 1024 * 1024;
 /// so many at a time: besides the object itself, memory holds what is in the sockets.
 const PIECES: usize = 4;
-/// How often a body that breaks off is asked for. The client itself sends only requests again, not bodies.
+/// How often a body that breaks off before its first byte is asked for. The client itself sends only requests again.
 const ATTEMPTS: u32 = 6;
 
 /// The whole object.
 pub(super) async fn whole(zone: &S3Zone, key: &str) -> Result<Bytes, ZoneError> {
-    let mut attempt = 0;
-    let (length, version) = loop {
-        let answer = get(zone, key, None, None).await?;
-        let length = super::unsigned(answer.content_length);
-        if length > WHOLE {
-            break (length, answer.e_tag);
-        }
-        let request = request(&answer);
-        match answer.body.collect().await {
-            Ok(body) => return Ok(body.into_bytes()),
-            Err(error) if attempt + 1 < ATTEMPTS => {
-                tracing::debug!(key, attempt, error = %error, "an answer broke off");
-                pause(attempt).await;
-                attempt += 1;
-            }
-            Err(error) => {
-                return Err(zone.failed("read", key, Refusal::broken(&error, request)));
-            }
-        }
+    let answer = get(zone, key, None, None).await?;
+    let length = super::unsigned(answer.content_length);
+    let version = answer.e_tag.clone();
+    if length > WHOLE {
+        drop(answer);
+        return in_pieces(zone, key, length, version).await;
+    }
+    let mut piece = Piece::of(zone, key, 0..length)?;
+    let whole = match piece.take(zone, key, answer).await? {
+        None => piece.room,
+        Some(_) => piece.fill(zone, key, version.as_deref()).await?,
     };
-    in_pieces(zone, key, length, version).await
+    Ok(whole.freeze())
 }
 
 /// Some bytes of an object.
 pub(super) async fn range(zone: &S3Zone, key: &str, range: Range<u64>) -> Result<Bytes, ZoneError> {
-    let length = range.end.saturating_sub(range.start);
-    let room = usize::try_from(length).map_err(|_| too_short(zone, key, range.end))?;
-    if room == 0 {
+    if range.is_empty() {
         return Ok(Bytes::new());
     }
-    let piece = Piece {
-        from: range.start,
-        room: BytesMut::zeroed(room),
-    };
+    let piece = Piece::of(zone, key, range)?;
     Ok(piece.fill(zone, key, None).await?.freeze())
 }
 
@@ -73,6 +60,7 @@ async fn in_pieces(
         pieces.push(Piece {
             from,
             room: rest.split_to(size),
+            filled: 0,
         });
     }
     let version = version.as_deref();
@@ -91,9 +79,20 @@ async fn in_pieces(
 struct Piece {
     from: u64,
     room: BytesMut,
+    /// How much of it is there.
+    filled: usize,
 }
 
 impl Piece {
+    fn of(zone: &S3Zone, key: &str, range: Range<u64>) -> Result<Self, ZoneError> {
+        let length = usize::try_from(range.end.saturating_sub(range.start));
+        Ok(Self {
+            from: range.start,
+            room: BytesMut::zeroed(length.map_err(|_| too_short(zone, key, range.end))?),
+            filled: 0,
+        })
+    }
+
     /// Fills the memory, goes on where an answer broke off.
     async fn fill(
         mut self,
@@ -101,43 +100,46 @@ impl Piece {
         key: &str,
         version: Option<&str>,
     ) -> Result<BytesMut, ZoneError> {
-        let mut filled = 0;
-        for attempt in 0.. {
-            match self.go_on(zone, key, version, &mut filled).await? {
-                None => break,
-                Some(refusal) if attempt + 1 >= ATTEMPTS => {
+        let mut attempt = 0;
+        loop {
+            let before = self.filled;
+            let end = self.from + self.room.len() as u64;
+            let wanted = format!("bytes={}-{}", self.from + before as u64, end - 1);
+            let answer = get(zone, key, Some(wanted), version).await?;
+            match self.take(zone, key, answer).await? {
+                None => return Ok(self.room),
+                Some(refusal) if self.filled == before && attempt + 1 >= ATTEMPTS => {
                     return Err(zone.failed("read", key, refusal));
                 }
-                Some(_) => pause(attempt).await,
+                // Only an answer that brings nothing counts.
+                Some(_) if self.filled > before => attempt = 0,
+                Some(_) => attempt += 1,
             }
+            pause(attempt).await;
         }
-        Ok(self.room)
     }
 
-    /// Asks for what is missing and puts it in its place; gives why the answer broke off, if it did.
-    async fn go_on(
+    /// Puts the bytes of an answer in their place; gives why it broke off, if it did.
+    async fn take(
         &mut self,
         zone: &S3Zone,
         key: &str,
-        version: Option<&str>,
-        filled: &mut usize,
+        mut answer: GetObjectOutput,
     ) -> Result<Option<Refusal>, ZoneError> {
         let end = self.from + self.room.len() as u64;
-        let wanted = format!("bytes={}-{}", self.from + *filled as u64, end - 1);
-        let mut answer = get(zone, key, Some(wanted), version).await?;
         let request = request(&answer);
         loop {
             match answer.body.try_next().await {
                 Ok(Some(bytes)) => {
-                    let place = self.room.get_mut(*filled..*filled + bytes.len());
+                    let place = self.room.get_mut(self.filled..self.filled + bytes.len());
                     let place = place.ok_or_else(|| ZoneError::Damaged {
                         object: zone.object(key),
                         reason: "the store sent more than was asked for".into(),
                     })?;
                     place.copy_from_slice(&bytes);
-                    *filled += bytes.len();
+                    self.filled += bytes.len();
                 }
-                Ok(None) if *filled == self.room.len() => return Ok(None),
+                Ok(None) if self.filled == self.room.len() => return Ok(None),
                 Ok(None) => return Err(too_short(zone, key, end)),
                 Err(error) => return Ok(Some(Refusal::broken(&error, request))),
             }

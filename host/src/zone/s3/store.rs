@@ -7,9 +7,16 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::super::ZoneError;
+use super::super::log::Memory;
 use super::super::requests::Requests;
 use crate::config::StorePlan;
 use crate::connection::aws;
@@ -33,6 +40,7 @@ pub struct Store {
     client: OnceCell<Client>,
     /// What buckets were seen to do, by bucket.
     proven: Mutex<BTreeSet<(String, Promise)>>,
+    memory: Memory,
 }
 
 /// What a bucket has to do before it is trusted with an object.
@@ -54,7 +62,12 @@ impl Store {
             requests: Requests::default(),
             client: OnceCell::new(),
             proven: Mutex::default(),
+            memory: Memory::default(),
         }
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     pub(super) fn plan(&self) -> &StorePlan {
@@ -94,6 +107,47 @@ impl Store {
     }
 }
 
+/// Counts what is sent and what comes back.
+#[derive(Debug)]
+struct Count;
+
+#[dyn_dispatch_hint]
+impl Intercept for Count {
+    fn name(&self) -> &'static str {
+        "Count"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.request().body().content_length();
+        aws::TRAFFIC.sent(body.unwrap_or_default());
+        Ok(())
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let length = context.response().headers().get("content-length");
+        // A head says how large the body would be.
+        let is_head = context
+            .inner()
+            .request()
+            .is_some_and(|request| request.method() == "HEAD");
+        let length = length
+            .filter(|_| !is_head)
+            .and_then(|length| length.parse().ok());
+        aws::TRAFFIC.received(length.unwrap_or_default());
+        Ok(())
+    }
+}
+
 async fn connect(plan: &StorePlan, requests: Requests) -> Client {
     let retries = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
@@ -107,7 +161,8 @@ async fn connect(plan: &StorePlan, requests: Requests) -> Client {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .retry_config(retries)
         .timeout_config(timeouts)
-        .interceptor(requests);
+        .interceptor(requests)
+        .interceptor(Count);
     if let Some(endpoint) = &plan.endpoint {
         // Names of buckets are names of hosts at Amazon only.
         config = config.endpoint_url(endpoint).force_path_style(true);

@@ -155,6 +155,7 @@ fn run_report() -> RunReport {
         transform: Some(transform_report()),
         load: Some(load_report()),
         store_requests: BTreeMap::new(),
+        store: None,
     }
 }
 

@@ -263,7 +263,7 @@ async fn single_changes_in_ten_thousand_rows_read_and_write_single_rows() {
     let current = "SELECT count(*), sum(payment_amount), bool_or(paid) FROM fact_payment_current";
     assert_eq!(ask(&delta, current).await, ["9999|14998.50|false"]);
     // The first load's rows were never written again: one data file for each landing that added rows.
-    assert_eq!(files_in(&delta.folder.join("fact_payment"), ".parquet"), 3);
+    assert_eq!(files_in(&delta, "fact_payment", ".parquet"), 3);
 }
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn many_small_files_become_one_and_every_row_stays() {
                 max(fact_payment_record_id) FROM fact_payment";
     assert_eq!(ask(&delta, rows).await, ["70|70|1|70"]);
     let newest = delta.newest().await.expect("readable").expect("published");
-    let table = super::super::delta_table::TableFolder::of(&delta.folder, "fact_payment")
+    let table = crate::warehouse::delta::delta_table::TableFolder::of(&delta.place, "fact_payment")
         .expect("a folder")
         .at(newest.tables["fact_payment"].version)
         .await
@@ -307,10 +307,12 @@ async fn the_log_is_summed_up_every_ten_commits() {
         )
         .await;
     }
-    let log = delta.folder.join("fact_payment").join("_delta_log");
     let commits = commits(&delta, "fact_payment");
     assert!(commits >= 23);
-    assert_eq!(files_in(&log, ".checkpoint.parquet"), commits / 10);
+    assert_eq!(
+        files_in(&delta, "fact_payment/_delta_log", ".checkpoint.parquet"),
+        commits / 10
+    );
     let rows = ask(&delta, "SELECT count(*) FROM fact_payment").await;
     assert_eq!(rows, ["23"]);
 }

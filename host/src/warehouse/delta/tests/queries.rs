@@ -24,7 +24,7 @@ async fn an_empty_warehouse_has_no_tables_and_no_ledger() {
     assert_eq!(delta.ledger().await.expect("readable"), Default::default());
     assert_eq!(ask(&delta, "SELECT 1 + 1").await, ["2"]);
     assert!(ask(&delta, "SHOW TABLES").await.is_empty());
-    assert!(!delta.folder.exists(), "asking makes nothing");
+    assert!(!root(&delta).exists(), "asking makes nothing");
 }
 
 #[tokio::test]
@@ -309,7 +309,7 @@ async fn rows_that_do_not_fit_the_table_are_refused_and_change_nothing() {
 async fn other_programs_read_the_tables_with_the_oldest_protocol() {
     let (_folder, delta) = warehouse();
     load(&delta, 1, &[payments().rows([payment(1, "1.25", true)])]).await;
-    let url = url::Url::from_directory_path(delta.folder.join("fact_payment")).expect("absolute");
+    let url = url::Url::from_directory_path(root(&delta).join("fact_payment")).expect("absolute");
     let table = deltalake::open_table(url).await.expect("a Delta table");
     let protocol = table.snapshot().expect("loaded").protocol().clone();
     assert_eq!(

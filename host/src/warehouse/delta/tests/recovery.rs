@@ -58,13 +58,12 @@ async fn expected() -> Vec<Vec<String>> {
 }
 
 fn publication(delta: &Delta, number: u64) -> std::path::PathBuf {
-    let folder = delta.folder.join("_tidemill/publications");
+    let folder = root(&delta).join("_tidemill/publications");
     folder.join(format!("{number:010}.json"))
 }
 
 fn commit(delta: &Delta, table: &str, number: u64) -> std::path::PathBuf {
-    delta
-        .folder
+    root(&delta)
         .join(table)
         .join(format!("_delta_log/{number:020}.json"))
 }
@@ -206,7 +205,7 @@ async fn an_orphan_is_undone_for_other_programs_even_when_nothing_changes() {
         "fact_payment",
         "fact_payment_ended",
     ] {
-        let folder = delta.folder.join(table);
+        let folder = root(&delta).join(table);
         let url = url::Url::from_directory_path(folder).expect("absolute");
         let newest = deltalake::open_table(url).await.expect("a Delta table");
         let session = datafusion::prelude::SessionContext::new();

@@ -16,7 +16,7 @@ fn rows(numbers: std::ops::Range<i32>) -> Vec<Given> {
 }
 
 fn write_aged(delta: &Delta, name: &str, by: Duration) -> std::path::PathBuf {
-    let path = delta.folder.join(name);
+    let path = root(&delta).join(name);
     let file = File::create(&path).expect("the folder is there");
     let modified = file.metadata().and_then(|metadata| metadata.modified());
     file.set_modified(modified.expect("it was made") - by)
@@ -63,11 +63,11 @@ async fn what_a_dead_rebuild_left_is_swept_by_age_and_what_a_live_one_makes_is_n
     let [dead, live] = ["dead", "live"].map(|name| format!("_tidemill/rebuilds/{name}"));
     let [old, young] = [(&dead, 8 * DAY), (&live, DAY)].map(|(rebuild, age)| {
         let table = format!("{rebuild}/dim_location");
-        std::fs::create_dir_all(delta.folder.join(&table)).expect("folders");
+        std::fs::create_dir_all(root(&delta).join(&table)).expect("folders");
         let file = format!("{table}/part-00000.parquet");
         write_aged(&delta, &file, age);
         for folder in [&table, rebuild] {
-            let folder = File::open(delta.folder.join(folder)).expect("it is there");
+            let folder = File::open(root(&delta).join(folder)).expect("it is there");
             let modified = folder.metadata().and_then(|metadata| metadata.modified());
             let modified = modified.expect("it was made") - age;
             folder.set_modified(modified).expect("it is ours");
@@ -79,8 +79,8 @@ async fn what_a_dead_rebuild_left_is_swept_by_age_and_what_a_live_one_makes_is_n
         [old.as_str()]
     );
     assert_eq!(names(&delta, 7 * DAY, Sweep::Now).await, [old]);
-    assert!(!delta.folder.join(dead).exists(), "its folders go, too");
-    assert!(delta.folder.join(young).exists());
+    assert!(!root(&delta).join(dead).exists(), "its folders go, too");
+    assert!(root(&delta).join(young).exists());
 }
 
 /// A load that died after its commits has given up files in the newest version that the published one needs.
@@ -92,7 +92,7 @@ async fn what_is_published_is_kept_though_the_newest_version_gave_it_up() {
     let before = ask(&delta, sql).await;
     let changed = vec![locations().rows((1..50).map(|n| location(n, "York", None)))];
     load(&delta, 2, &changed).await;
-    let publication = delta.folder.join("_tidemill/publications/0000000002.json");
+    let publication = root(&delta).join("_tidemill/publications/0000000002.json");
     std::fs::remove_file(publication).expect("it was published");
     // Nobody has needed anything for longer than no time at all.
     names(&delta, Duration::ZERO, Sweep::Now).await;

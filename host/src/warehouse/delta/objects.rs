@@ -1,0 +1,431 @@
+//! The objects of a bucket as Delta needs them: created once, by whoever comes first.
+//!
+//! ```text
+//! commit, publication, data file ── create: If-None-Match: * ──▶ it is ours │ it exists │ no answer ─▶ whose is it?
+//! ```
+//!
+//! It is `object_store`'s client of S3, which Delta itself is written for, with the credentials, region, endpoint and
+//! encryption of zones. Three things are added. Nobody is connected to before the first request, so that a warehouse can
+//! be named without credentials. The bucket is seen to refuse what exists before the first object is created in it.
+//! And when an answer is lost, what is there is compared with what was sent: no two writers send the same, because
+//! commits and publications name their run, and data files have names of chance.
+//!
+//! Rejected: Delta's own crate for S3, which asks for another client of Amazon's services and for a table of locks where
+//! a store knows no conditions. Such a store is refused here.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum, S3ConditionalPut,
+};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::path::Path as Key;
+use object_store::{
+    ClientOptions, CopyOptions, CredentialProvider, Error, GetOptions, GetResult, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, RetryConfig,
+};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::config::{Encryption, StorePlan};
+use crate::connection::aws;
+
+/// How long one request may take, its body included: a data file of 64 MiB at half a megabyte a second.
+const REQUEST: Duration = Duration::from_secs(120);
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long requests are repeated, waiting longer each time.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// How long credentials are used before they are asked for again: with `PATIENCE`, less than the five minutes for which a
+/// machine gives new ones before the old ones end.
+const FRESH: Duration = Duration::from_secs(60);
+/// What is in the object by which a store shows that it refuses to create what exists.
+const NOTE: &[u8] =
+    b"tidemill makes sure by this object that the store refuses to create what exists.\n";
+
+/// The store creates what exists already.
+#[derive(Debug, thiserror::Error)]
+#[error("it does not refuse to create an object that exists: two runs would overwrite each other")]
+pub(super) struct Unconditional;
+
+/// Nobody said where the bucket is.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no region for the bucket")]
+pub(super) struct NoRegion;
+
+/// The objects of one bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Objects(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    plan: StorePlan,
+    bucket: String,
+    /// Where the proof is.
+    proof: Key,
+    store: OnceCell<Arc<dyn ObjectStore>>,
+    proven: OnceCell<()>,
+}
+
+impl Objects {
+    /// The objects of `bucket`; the one that is the proof is called `proof`. Nothing is contacted yet.
+    pub(super) fn new(plan: StorePlan, bucket: &str, proof: Key) -> Self {
+        Self(Arc::new(Inner {
+            plan,
+            bucket: bucket.to_owned(),
+            proof,
+            store: OnceCell::new(),
+            proven: OnceCell::new(),
+        }))
+    }
+
+    /// The same of a store that is connected to.
+    #[cfg(test)]
+    pub(super) fn of(store: Arc<dyn ObjectStore>, proof: Key) -> Self {
+        Self(Arc::new(Inner {
+            plan: StorePlan::default(),
+            bucket: "test".into(),
+            proof,
+            store: OnceCell::new_with(Some(store)),
+            proven: OnceCell::new(),
+        }))
+    }
+}
+
+impl Inner {
+    async fn store(&self) -> Result<&Arc<dyn ObjectStore>> {
+        let connecting = async {
+            let store = connect(&self.plan, &self.bucket).await?;
+            Ok(Arc::new(store) as Arc<dyn ObjectStore>)
+        };
+        self.store.get_or_try_init(|| connecting).await
+    }
+
+    /// Makes sure that the bucket refuses to create what exists.
+    async fn prove(&self) -> Result<()> {
+        let proving = async {
+            let store = self.store().await?;
+            // The first of all creates it; from then on the first answer is the proof.
+            for _ in 0..2 {
+                let note = PutPayload::from_static(NOTE);
+                let put = store.put_opts(&self.proof, note, PutMode::Create.into());
+                match put.await {
+                    Err(Error::AlreadyExists { .. }) => return Ok(()),
+                    Err(error) => return Err(error),
+                    Ok(_) => {}
+                }
+            }
+            Err(failure(Unconditional))
+        };
+        self.proven.get_or_try_init(|| proving).await.copied()
+    }
+
+    /// Whether an object holds just this.
+    async fn holds(&self, location: &Key, payload: PutPayload) -> bool {
+        let Ok(store) = self.store().await else {
+            return false;
+        };
+        let found = async { store.get(location).await?.bytes().await };
+        found.await.is_ok_and(|found| found == Bytes::from(payload))
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Objects {
+    async fn put_opts(
+        &self,
+        location: &Key,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let store = self.0.store().await?;
+        if options.mode != PutMode::Create {
+            return store.put_opts(location, payload, options).await;
+        }
+        self.0.prove().await?;
+        let put = store.put_opts(location, payload.clone(), options).await;
+        let is_open = matches!(
+            put,
+            Err(Error::AlreadyExists { .. } | Error::Generic { .. })
+        );
+        if is_open && self.0.holds(location, payload).await {
+            return Ok(PutResult {
+                e_tag: None,
+                version: None,
+            });
+        }
+        put
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Key,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let store = self.0.store().await?;
+        store.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
+        self.0.store().await?.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Key, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.0.store().await?.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Key>>,
+    ) -> BoxStream<'static, Result<Key>> {
+        let inner = Arc::clone(&self.0);
+        let begun = async move { Ok::<_, Error>(inner.store().await?.delete_stream(locations)) };
+        stream::once(begun).try_flatten().boxed()
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (inner, prefix) = (Arc::clone(&self.0), prefix.cloned());
+        let begun = async move { Ok::<_, Error>(inner.store().await?.list(prefix.as_ref())) };
+        stream::once(begun).try_flatten().boxed()
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Key>,
+        offset: &Key,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (inner, prefix, offset) = (Arc::clone(&self.0), prefix.cloned(), offset.clone());
+        let begun = async move {
+            let store = inner.store().await?;
+            Ok::<_, Error>(store.list_with_offset(prefix.as_ref(), &offset))
+        };
+        stream::once(begun).try_flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        self.0.store().await?.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
+        self.0.store().await?.copy_opts(from, to, options).await
+    }
+}
+
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}", self.0.bucket)
+    }
+}
+
+fn failure(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Generic {
+        store: "S3",
+        source: cause.into(),
+    }
+}
+
+async fn connect(plan: &StorePlan, bucket: &str) -> Result<AmazonS3> {
+    let settings = aws::configuration(plan).await;
+    let region = settings.region().ok_or_else(|| failure(NoRegion))?;
+    let provider = settings.credentials_provider();
+    let provider = provider.ok_or_else(|| failure("there are no credentials"))?;
+    let credentials = Credentials {
+        provider,
+        last: Mutex::default(),
+    };
+    let retries = RetryConfig {
+        retry_timeout: PATIENCE,
+        ..RetryConfig::default()
+    };
+    let client = ClientOptions::new()
+        .with_timeout(REQUEST)
+        .with_connect_timeout(CONNECT);
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(region.as_ref())
+        .with_credentials(Arc::new(credentials))
+        .with_client_options(client)
+        .with_http_connector(Counting(ReqwestConnector::default()))
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_checksum_algorithm(Checksum::SHA256)
+        .with_retry(retries);
+    if let Some(endpoint) = plan.endpoint.as_deref().or(settings.endpoint_url()) {
+        builder = builder
+            .with_allow_http(endpoint.starts_with("http://"))
+            .with_endpoint(endpoint.trim_end_matches('/'));
+    }
+    for (setting, value) in encryption(plan.encryption.as_ref()) {
+        builder = builder.with_config(setting.parse::<AmazonS3ConfigKey>()?, value);
+    }
+    builder.build()
+}
+
+/// The settings of the client by which objects are encrypted.
+fn encryption(encryption: Option<&Encryption>) -> Vec<(&'static str, &str)> {
+    const HOW: &str = "aws_server_side_encryption";
+    const KEY: &str = "aws_sse_kms_key_id";
+    match encryption {
+        None => Vec::new(),
+        Some(Encryption::Store) => vec![(HOW, "AES256")],
+        Some(Encryption::Service(None)) => vec![(HOW, "aws:kms")],
+        Some(Encryption::Service(Some(key))) => vec![(HOW, "aws:kms"), (KEY, key)],
+    }
+}
+
+/// A connection that counts what goes over it.
+#[derive(Debug)]
+struct Counting<C>(C);
+
+impl HttpConnector for Counting<ReqwestConnector> {
+    fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
+        let client = self.0.connect(options)?;
+        Ok(HttpClient::new(Counting(client)))
+    }
+}
+
+#[async_trait]
+impl HttpService for Counting<HttpClient> {
+    async fn call(&self, request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+        aws::TRAFFIC.sent(request.body().content_length() as u64);
+        let is_head = request.method() == "HEAD";
+        let answer = self.0.execute(request).await?;
+        let length = answer.headers().get("content-length");
+        let length = length
+            .filter(|_| !is_head)
+            .and_then(|length| length.to_str().ok());
+        let length = length.and_then(|length| length.parse().ok());
+        aws::TRAFFIC.received(length.unwrap_or_default());
+        Ok(answer)
+    }
+}
+
+/// The credentials of Amazon's default chain, in the words of another client.
+#[derive(Debug)]
+struct Credentials {
+    provider: SharedCredentialsProvider,
+    /// Those asked for last, and when.
+    last: Mutex<Option<(Arc<AwsCredential>, Instant)>>,
+}
+
+#[async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        let mut last = self.last.lock().await;
+        if let Some((credential, asked)) = last.as_ref()
+            && asked.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(credential));
+        }
+        let found = self.provider.provide_credentials().await.map_err(failure)?;
+        let credential = Arc::new(AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        });
+        *last = Some((Arc::clone(&credential), Instant::now()));
+        Ok(credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn create() -> PutOptions {
+        PutMode::Create.into()
+    }
+
+    #[tokio::test]
+    async fn of_two_that_create_one_wins_and_whoever_sends_the_same_again_has_won() {
+        let objects = Objects::of(Arc::new(InMemory::new()), Key::from("proof"));
+        let key = Key::from("commit");
+        for bytes in ["ours", "ours"] {
+            let put = objects.put_opts(&key, bytes.into(), create()).await;
+            put.expect("it is ours");
+        }
+        let put = objects.put_opts(&key, "theirs".into(), create()).await;
+        assert!(matches!(put, Err(Error::AlreadyExists { .. })), "{put:?}");
+        let found = objects.get(&key).await.expect("it is there");
+        assert_eq!(found.bytes().await.expect("readable"), "ours");
+        assert!(objects.head(&Key::from("proof")).await.is_ok());
+    }
+
+    /// Creates what exists.
+    #[derive(Debug)]
+    struct Careless(InMemory);
+
+    impl fmt::Display for Careless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("careless")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Careless {
+        async fn put_opts(
+            &self,
+            location: &Key,
+            payload: PutPayload,
+            options: PutOptions,
+        ) -> Result<PutResult> {
+            let mode = PutMode::Overwrite;
+            let options = PutOptions { mode, ..options };
+            self.0.put_opts(location, payload, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            location: &Key,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            self.0.put_multipart_opts(location, options).await
+        }
+
+        async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
+            self.0.get_opts(location, options).await
+        }
+
+        fn delete_stream(
+            &self,
+            locations: BoxStream<'static, Result<Key>>,
+        ) -> BoxStream<'static, Result<Key>> {
+            self.0.delete_stream(locations)
+        }
+
+        fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.0.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+            self.0.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
+            self.0.copy_opts(from, to, options).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_creates_what_exists_is_refused_before_anything_is_in_it() {
+        let objects = Objects::of(Arc::new(Careless(InMemory::new())), Key::from("proof"));
+        let key = Key::from("commit");
+        let put = objects.put_opts(&key, "ours".into(), create()).await;
+        let Err(Error::Generic { source, .. }) = put else {
+            panic!("{put:?}");
+        };
+        assert!(source.is::<Unconditional>());
+        assert!(objects.head(&key).await.is_err(), "it was written to");
+    }
+}
