@@ -160,13 +160,6 @@ impl Invocation {
         Ok(meters.clone())
     }
 
-    /// Sends what was measured and not sent yet, for a bounded time: before this process is frozen.
-    pub(super) async fn flush_telemetry(&self) {
-        if let Some(meters) = self.meters.get() {
-            meters.flush().await;
-        }
-    }
-
     /// Sends what was measured and not sent yet, for a bounded time, and nothing after that.
     pub(super) async fn finish_telemetry(&self) {
         if let Some(meters) = self.meters.get() {

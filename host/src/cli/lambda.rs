@@ -217,8 +217,10 @@ impl Function<'_> {
         let request = event.context.request_id.clone();
         let span = tracing::info_span!("call", request_id = %request);
         let answered = self.answer(event).instrument(span).await;
-        // Between two calls the process is frozen.
-        self.call.flush_telemetry().await;
+        // The process is frozen when it has answered.
+        if let Ok(meters) = self.call.meters(&self.plan) {
+            meters.flush().await;
+        }
         answered.map_err(|error| {
             let text = failure::text(&error);
             let error_message = text.trim_end().to_owned();
