@@ -63,6 +63,7 @@ use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::vault::Vault;
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
 use crate::zone::requests::Requests;
+use crate::zone::kept::Kept;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use claim::Claims;
@@ -109,7 +110,7 @@ impl Pipeline {
     pub async fn open(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Self> {
         let opener = crate::zone::Opener::new(&plan.base, &plan.zones.store);
         let zone = |url: &str| opener.open(url);
-        let modules = zone(&plan.zones.modules)?;
+        let modules = Kept::of(zone(&plan.zones.modules)?, &plan.cache);
         Ok(Self {
             observer,
             landed: zone(&plan.zones.ingestion)?,

@@ -4,6 +4,7 @@
 //! create the same key, one is told [`ZoneError::Exists`]. That is the only lock there is.
 
 pub mod discard;
+pub mod kept;
 pub mod local;
 pub mod log;
 #[cfg(test)]

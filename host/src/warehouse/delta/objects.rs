@@ -294,6 +294,7 @@ impl HttpConnector for Counting<ReqwestConnector> {
 #[async_trait]
 impl HttpService for Counting<HttpClient> {
     async fn call(&self, request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
+        tracing::trace!(method = %request.method(), uri = %request.uri(), "asks the store");
         aws::TRAFFIC.sent(request.body().content_length() as u64);
         let is_head = request.method() == "HEAD";
         let answer = self.0.execute(request).await?;

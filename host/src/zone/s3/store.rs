@@ -123,8 +123,13 @@ impl Intercept for Count {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let body = context.request().body().content_length();
-        aws::TRAFFIC.sent(body.unwrap_or_default());
+        let request = context.request();
+        tracing::trace!(
+            method = request.method(),
+            uri = request.uri(),
+            "asks the store"
+        );
+        aws::TRAFFIC.sent(request.body().content_length().unwrap_or_default());
         Ok(())
     }
 
