@@ -86,6 +86,17 @@ pub enum ZoneError {
     },
 }
 
+impl ZoneError {
+    /// Whether the zone answered that who asks may not do it.
+    pub fn is_denied(&self) -> bool {
+        let Self::Unavailable { cause, .. } = self else {
+            return false;
+        };
+        let refusal = cause.downcast_ref::<s3::Refusal>();
+        refusal.is_some_and(s3::Refusal::is_denied)
+    }
+}
+
 impl Classify for ZoneError {
     fn kind(&self) -> ErrorKind {
         match self {

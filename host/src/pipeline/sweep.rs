@@ -19,6 +19,8 @@
 //! found, too. It lists first, then reads the notes, then the manifests. A run that was in flight during the listing
 //! is seen by its note, or by its manifest if it has ended since.
 //!
+//! A stage that may not remove objects, as `tidemill policy` has it, removes its notes and leaves the rest to that.
+//!
 //! What a manifest names is never removed, and neither are kept live rows that a later manifest does without:
 //! `verify` makes everything again from what its manifest names.
 
@@ -135,12 +137,24 @@ impl<M: Manifest> Notes<M> {
         let leftovers = leftovers.iter().filter(|key| !named.contains(key.as_str()));
         let settled = async {
             for key in leftovers {
-                self.zone.delete(key).await?;
+                self.take_back(key).await?;
             }
             self.zone.delete(&begun.key).await
         };
         if let Err(error) = settled.await {
             tracing::warn!(zone = self.zone.url(), %error, "cannot take back what is not needed");
+        }
+    }
+
+    /// Removes an object that is nobody's; false where this run may not remove any. Then it is left to `tidemill sweep`,
+    /// which has the right to, and looks at every object there is: a stage needs no right to remove anything but notes.
+    async fn take_back(&self, key: &str) -> Result<bool, ZoneError> {
+        match self.zone.delete(key).await {
+            Err(error) if error.is_denied() => {
+                tracing::info!(zone = self.zone.url(), key, "left for the sweep");
+                Ok(false)
+            }
+            deleted => deleted.map(|()| true),
         }
     }
 
@@ -266,8 +280,9 @@ impl<M: Manifest> Notes<M> {
             for prefix in &note.prefixes {
                 for object in self.zone.list(prefix).await? {
                     let is_known = report.swept.iter().any(|swept| swept.key == object.key);
-                    if !is_known && !named.contains(object.key.as_str()) {
-                        self.remove(object, rehearsal, report).await?;
+                    let is_nobodys = !is_known && !named.contains(object.key.as_str());
+                    if is_nobodys && (rehearsal || self.take_back(&object.key).await?) {
+                        self.note_swept(object, rehearsal, report);
                     }
                 }
             }
@@ -298,9 +313,13 @@ impl<M: Manifest> Notes<M> {
         if !rehearsal {
             self.zone.delete(&object.key).await?;
         }
+        self.note_swept(object, rehearsal, report);
+        Ok(())
+    }
+
+    fn note_swept(&self, object: Entry, rehearsal: bool, report: &mut SweepReport) {
         tracing::info!(zone = self.zone.url(), key = object.key, rehearsal, "swept");
         report.swept.push(swept(&self.zone, object));
-        Ok(())
     }
 
     /// A note; `None` where another host has removed it, or a later version wrote it.

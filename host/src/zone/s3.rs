@@ -264,6 +264,26 @@ impl S3Zone {
         }
     }
 
+    /// The size of an object after a head that was refused: the answer to a get has a body that says why. And it may not be
+    /// refused at all, for the client sets its clock by every answer.
+    async fn size_or_why(&self, key: &str) -> Result<Option<u64>, ZoneError> {
+        let get = self.client().await.get_object();
+        let get = get.bucket(self.bucket()).key(self.full("read", key)?);
+        match get.range("bytes=0-0").send().await.map_err(Refusal::from) {
+            Ok(found) => {
+                let range = found.content_range.as_deref();
+                let size = range.and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+                Ok(Some(size.unwrap_or_else(|| unsigned(found.content_length))))
+            }
+            // It has no first byte.
+            Err(refusal) if refusal.status == Some(416) => Ok(Some(0)),
+            Err(refusal) => match self.failed("read", key, refusal) {
+                ZoneError::Missing { .. } => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     /// Makes sure that a bucket whose objects are missing is there: a head has no body that says which of both is not.
     async fn prove_existence(&self, key: &str) -> Result<(), ZoneError> {
         let proving = async {
@@ -323,6 +343,7 @@ impl Zone for S3Zone {
                 self.store.saw(self.bucket(), Promise::Exists).await;
                 Ok(Some(unsigned(found.content_length)))
             }
+            Err(refusal) if refusal.is_mute() => self.size_or_why(key).await,
             Err(refusal) => match self.failed("read", key, refusal) {
                 ZoneError::Missing { .. } => {
                     self.prove_existence(key).await?;

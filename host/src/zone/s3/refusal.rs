@@ -67,6 +67,16 @@ impl Refusal {
         self.code.as_deref() == Some(code)
     }
 
+    /// Whether the store refused it and did not say why, because the answer has no body.
+    pub(super) fn is_mute(&self) -> bool {
+        self.code.is_none() && matches!(self.status, Some(400 | 403))
+    }
+
+    /// Whether who asked may not do it.
+    pub(in crate::zone) fn is_denied(&self) -> bool {
+        self.is("AccessDenied")
+    }
+
     /// Whether nobody knows if it was done: no answer, or the store says that it failed itself.
     pub(super) fn is_no_answer(&self) -> bool {
         self.is_unanswered || self.status.is_some_and(|status| status >= 500)
