@@ -216,6 +216,7 @@ impl Tidemill {
             Err(error) => return failure::tell(&error, output),
         };
         call.start_telemetry(matches!(self.verb, Verb::Serve(_) | Verb::Lambda(_)));
+        call.forgo_core_dumps();
         let runtime = match tokio::runtime::Runtime::new() {
             Ok(runtime) => runtime,
             Err(cause) => return failure::tell(&UsageError::Runtime(cause).into(), output),

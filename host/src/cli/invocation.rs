@@ -123,6 +123,19 @@ impl Invocation {
         })
     }
 
+    /// Keeps the program's memory from the disk, should it crash: there are passwords and rows in it. The limit also holds
+    /// for the processes that it starts, and collectors of such images respect it. To mark the process as one that cannot
+    /// be looked into was rejected: it would not find its own file under /proc any more.
+    pub(super) fn forgo_core_dumps(&self) {
+        let is_wanted = self.environment.get("TIDEMILL_CORE_DUMPS") == Some("1");
+        #[cfg(unix)]
+        if !is_wanted && let Err(error) = rlimit::Resource::CORE.set(0, 0) {
+            tracing::warn!(%error, "the limit of core dumps cannot be set");
+        }
+        #[cfg(not(unix))]
+        let _ = is_wanted;
+    }
+
     /// Turns log lines on. `serve` says each step: nobody sits before it.
     pub(super) fn start_telemetry(&self, serving: bool) {
         let loudness = match (self.global.quiet, self.global.verbose) {
