@@ -18,6 +18,7 @@ mod lambda;
 mod lineage;
 mod module;
 mod plan;
+mod policy;
 mod preview;
 mod progress;
 mod query;
@@ -95,6 +96,7 @@ enum Verb {
     Demo(demo::Demo),
     #[command(subcommand)]
     Module(module::Module),
+    Policy(policy::Policy),
     Schema(schema::Schema),
     Completions(completions::Completions),
 }
@@ -131,6 +133,7 @@ impl Verb {
             Self::Lambda(verb) => verb.answer(call).await,
             Self::Demo(verb) => verb.answer(call).await,
             Self::Module(verb) => verb.answer(call).await,
+            Self::Policy(verb) => verb.answer(call).await,
             Self::Schema(verb) => Ok(verb.answer()),
             Self::Completions(verb) => Ok(verb.answer()),
         }

@@ -13,7 +13,8 @@
 //! Around the line: [`config`] turns the project file into a plan, [`cli`] is the command line, [`export`]
 //! writes batches for people and programs, [`builtin`] holds the modules that come with the program, [`authoring`]
 //! makes new ones and tries them, [`cases`] runs what it tries them on, [`oci`] carries them from one project to another.
-//! [`lambda`] says what a function of AWS Lambda is told, [`vault`] asks for the secrets that services keep.
+//! [`lambda`] says what a function of AWS Lambda is told, [`vault`] asks for the secrets that services keep, [`policy`] says
+//! which rights each stage needs.
 
 pub mod authoring;
 pub mod builtin;
@@ -34,6 +35,7 @@ pub mod manifest;
 pub mod numbers;
 pub mod oci;
 pub mod pipeline;
+pub mod policy;
 mod printable;
 pub mod registry;
 pub mod run;

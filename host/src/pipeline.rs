@@ -60,10 +60,11 @@ use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Registry, Trust};
 use crate::run::{Halt, RunId, Stage};
 use crate::sandbox::{Compiler, Limits, Sandbox};
+use crate::table::folder;
 use crate::vault::Vault;
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
-use crate::zone::requests::Requests;
 use crate::zone::kept::Kept;
+use crate::zone::requests::Requests;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use claim::Claims;
@@ -627,16 +628,5 @@ fn object(part: Part) -> Object {
         rows: part.rows,
         bytes: part.bytes,
         sha256: part.sha256,
-    }
-}
-
-/// A table's name as one part of a key. What is not a letter, a digit, `-` or `_` is percent-encoded, and so
-/// is a leading `_`, with which tidemill's own folders begin.
-fn folder(table: &str) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-    match table.strip_prefix('_') {
-        Some(rest) => format!("%5F{}", utf8_percent_encode(rest, KEPT)),
-        None => utf8_percent_encode(table, KEPT).to_string(),
     }
 }

@@ -41,6 +41,17 @@ impl std::borrow::Borrow<str> for TableName {
     }
 }
 
+/// A table's name as one part of a key. What is not a letter, a digit, `-` or `_` is percent-encoded, and so
+/// is a leading `_`, with which tidemill's own folders begin.
+pub fn folder(table: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+    match table.strip_prefix('_') {
+        Some(rest) => format!("%5F{}", utf8_percent_encode(rest, KEPT)),
+        None => utf8_percent_encode(table, KEPT).to_string(),
+    }
+}
+
 /// What kind of relation a table is in its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -60,6 +60,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("vault", &[]),
     // Modules as others carry them: it does not know what a registry of ours is.
     ("oci", &[]),
+    // Which rights a stage needs: read off the code of others, and tied to none of it.
+    ("policy", &[]),
     // What is measured, and where it goes: reports of runs become samples in the pipeline.
     ("telemetry", &[]),
     (
@@ -78,6 +80,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "export",
             "lambda",
             "oci",
+            "policy",
             "telemetry",
             "vault",
         ],
