@@ -14,9 +14,12 @@ pub mod clock;
 pub mod collector;
 pub mod evolution;
 pub mod figures;
+pub mod gate;
 pub mod guests;
 pub mod host;
+pub mod iam;
 pub mod inventory;
+pub mod lake;
 pub mod lambda;
 pub mod mounts;
 pub mod oci;
@@ -34,6 +37,7 @@ pub mod star;
 pub mod store;
 #[cfg(target_os = "linux")]
 pub mod trace;
+pub mod users;
 pub mod versions;
 pub mod world;
 

@@ -8,6 +8,7 @@
 mod job;
 mod pretender;
 mod promises;
+mod rights;
 mod store;
 
 use std::sync::Arc;
