@@ -11,6 +11,7 @@ mod init;
 mod kills;
 #[cfg(target_os = "linux")]
 mod points;
+mod storms;
 mod table;
 
 use std::process::ExitCode;
@@ -42,6 +43,10 @@ const SUITES: &[Suite] = &[
     Suite {
         name: "init",
         run: init::run,
+    },
+    Suite {
+        name: "storms",
+        run: storms::run,
     },
 ];
 

@@ -35,6 +35,7 @@ pub mod sessions;
 pub mod siege;
 pub mod star;
 pub mod store;
+pub mod storm;
 #[cfg(target_os = "linux")]
 pub mod trace;
 pub mod users;

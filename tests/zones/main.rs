@@ -10,6 +10,7 @@ mod pretender;
 mod promises;
 mod rights;
 mod store;
+mod storm;
 
 use std::sync::Arc;
 

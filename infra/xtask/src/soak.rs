@@ -1,8 +1,8 @@
 //! `cargo x soak [SUITE…] [--kills N] [--seed S] [--minutes M]`: everything that may go wrong at any moment, at length.
 //!
-//! Kills are the suites of `tests/soak`. Mutations and faults are tests that `cargo x test` has as well: of mutations
-//! there are a hundred times as many here, of faults all. In the dev profile, as the figures of `cargo x bench`: what is
-//! killed is the binary that the tests have, too.
+//! Kills and storms, which are faults on the way to a store of objects, are the suites of `tests/soak`. Mutations and faults
+//! are tests that `cargo x test` has as well: of mutations there are a hundred times as many here, of faults all. In the dev
+//! profile, as the figures of `cargo x bench`: what is killed is the binary that the tests have, too.
 
 use std::path::Path;
 use std::process::Command;
@@ -51,6 +51,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let postgres = postgres::programs()?;
     guests::run()?;
     let workspace = Workspace::load()?;
+    let minio = minio::program(workspace.target())?;
     let binary = test::binary(&workspace, &[])?;
     let minio = minio::program(workspace.target())?;
     let prepared = |mut command: Command| {

@@ -1,0 +1,175 @@
+//! Faults between the program and the store: a seeded sample of what `cargo x soak storms` does at length, by the same
+//! code, `tidemill_tests::storm`. And single faults that last, for what is said of them.
+
+#![allow(clippy::print_stdout, reason = "seeds and what was survived are told")]
+
+use anyhow::{Context as _, Result, ensure};
+use tidemill_tests::clock;
+use tidemill_tests::gate::{Fate, Gate, Refusal, Request};
+use tidemill_tests::lake::Lake;
+use tidemill_tests::store::Store;
+use tidemill_tests::storm::{Fault, Storm, Weather};
+use tidemill_tests::world::{At, Beginning, World};
+
+/// Where the sequence of mixtures begins.
+const SEED: u64 = 5;
+/// Of a thousand requests, how many meet a fault that is tried alone.
+const RATE: u32 = 60;
+
+/// Each fault alone, then mixtures, with an embedded warehouse.
+#[tokio::test]
+async fn runs_through_storms_into_a_folder_lose_and_double_nothing() -> Result<()> {
+    sample(
+        At::Folder,
+        &[
+            Fault::AnswerLost,
+            Fault::RequestReset,
+            Fault::Internal,
+            Fault::Latency,
+        ],
+        2,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn runs_through_storms_into_postgres_lose_and_double_nothing() -> Result<()> {
+    sample(
+        At::Postgres,
+        &[Fault::SlowDown, Fault::AnswerReset, Fault::AnswerTruncated],
+        2,
+    )
+    .await
+}
+
+async fn sample(place: At, alone: &[Fault], mixtures: u64) -> Result<()> {
+    println!("seed {SEED}");
+    let mut storm = Storm::begin(place, SEED).await?;
+    for (fault, seed) in alone.iter().zip(SEED..) {
+        let met = storm.meet(&Weather::of(*fault, RATE, seed)).await;
+        met.with_context(|| fault.to_string())?;
+    }
+    for seed in SEED..SEED + mixtures {
+        storm.meet(&Weather::mixed(seed)).await?;
+    }
+    let survived = storm.end().await?;
+    ensure!(
+        survived.faults() > 0,
+        "no request met a fault: {survived:?}"
+    );
+    println!("{} storms survived: {survived:?}", survived.runs);
+    Ok(())
+}
+
+/// A store that goes away in the middle of a run and stays away.
+#[tokio::test]
+async fn a_run_that_a_store_leaves_ends_with_what_failed_where_and_the_next_goes_on() -> Result<()>
+{
+    let mut storm = Storm::begin(At::Folder, SEED).await?;
+    for (fault, from) in [(Fault::Internal, 40), (Fault::AnswerLost, 15)] {
+        let weather = Weather {
+            seed: SEED,
+            rates: Vec::new(),
+            outage: Some((from, fault)),
+        };
+        let failed = storm.survived.failed;
+        storm.meet(&weather).await?;
+        ensure!(
+            storm.survived.failed == failed + 1,
+            "{fault}: the run did not fail"
+        );
+        storm
+            .heal()
+            .await
+            .with_context(|| format!("after {fault}"))?;
+    }
+    storm.end().await?;
+    Ok(())
+}
+
+/// The request that commits a manifest is done, and its answer never comes: not the first time, not any time.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_known_by_its_writer() -> Result<()> {
+    let store = Store::shared();
+    let mut world = World::begin(Beginning {
+        scale: 0.2,
+        ..Beginning::at(At::Folder)
+    })
+    .await?;
+    let mut lake = Lake::of(&mut world.project, &store).await?;
+    let gate = Gate::before(store.port())?;
+    lake.enter(&mut world.project, &gate.endpoint(), None);
+    gate.set(|request| match is_commit(request) {
+        true => Fate::LoseAnswer,
+        false => Fate::Pass,
+    });
+    world
+        .run()
+        .await
+        .context("each answer to a commit is lost")?;
+    let lost = gate.fates().get("answer lost").copied().unwrap_or_default();
+    ensure!(lost >= 2, "{:?}", gate.fates());
+    lake.look().await?;
+    ensure!(lake.landings() == 1);
+    Ok(())
+}
+
+fn is_commit(request: &Request) -> bool {
+    request.creates() && request.key.contains("_manifests/")
+}
+
+/// The client corrects its clock by what the store says the time is.
+#[tokio::test]
+async fn a_clock_that_is_an_hour_off_keeps_nobody_from_working() -> Result<()> {
+    let store = Store::shared();
+    let mut world = World::begin(Beginning {
+        scale: 0.2,
+        ..Beginning::at(At::Folder)
+    })
+    .await?;
+    let mut lake = Lake::of(&mut world.project, &store).await?;
+    for seconds in [3_600, -3_600] {
+        for (name, value) in clock::off_by(seconds, world.project.path())? {
+            world.project.set(&name, &value);
+        }
+        world.live().await?;
+        let run = world.run().await;
+        run.with_context(|| format!("with a clock {seconds} seconds off"))?;
+        lake.look().await?;
+    }
+    Ok(())
+}
+
+/// What a store refuses for good is told with the object, the request and the next step.
+#[tokio::test]
+async fn what_a_store_refuses_for_good_is_told_with_the_object_and_the_request() -> Result<()> {
+    let store = Store::shared();
+    let mut world = World::begin(Beginning {
+        scale: 0.2,
+        ..Beginning::at(At::Folder)
+    })
+    .await?;
+    let lake = Lake::of(&mut world.project, &store).await?;
+    let gate = Gate::before(store.port())?;
+    lake.enter(&mut world.project, &gate.endpoint(), None);
+    gate.set(|request| match request.creates() {
+        true => Fate::Refuse(Refusal::DENIED),
+        false => Fate::Pass,
+    });
+    let said = world.project.call(["extract"])?;
+    ensure!(said.code == Some(1), "{said:#?}");
+    let place = format!("cannot create s3://{}/", lake.ingestion.bucket);
+    for part in [
+        place.as_str(),
+        "AccessDenied",
+        "(request GATE",
+        "hint: let the role",
+    ] {
+        ensure!(
+            said.stderr.contains(part),
+            "{part} is not in {}",
+            said.stderr
+        );
+    }
+    Ok(())
+}
