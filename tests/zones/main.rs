@@ -9,6 +9,7 @@ mod job;
 mod pretender;
 mod promises;
 mod rights;
+mod secrets;
 mod store;
 mod storm;
 
