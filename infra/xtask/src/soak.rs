@@ -53,7 +53,6 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let workspace = Workspace::load()?;
     let minio = minio::program(workspace.target())?;
     let binary = test::binary(&workspace, &[])?;
-    let minio = minio::program(workspace.target())?;
     let prepared = |mut command: Command| {
         command
             .current_dir(workspace.root())
