@@ -9,6 +9,7 @@ use crate::warehouse::delta::objects::Objects;
 use crate::warehouse::{LandingRows, Rebuild, Sweep, TableRebuild};
 
 // The same tests, with this room's warehouse.
+#[expect(clippy::duplicate_mod, reason = "it is to be run with both")]
 #[path = "modes.rs"]
 mod modes;
 

@@ -58,12 +58,12 @@ async fn expected() -> Vec<Vec<String>> {
 }
 
 fn publication(delta: &Delta, number: u64) -> std::path::PathBuf {
-    let folder = root(&delta).join("_tidemill/publications");
+    let folder = root(delta).join("_tidemill/publications");
     folder.join(format!("{number:010}.json"))
 }
 
 fn commit(delta: &Delta, table: &str, number: u64) -> std::path::PathBuf {
-    root(&delta)
+    root(delta)
         .join(table)
         .join(format!("_delta_log/{number:020}.json"))
 }

@@ -16,7 +16,7 @@ fn rows(numbers: std::ops::Range<i32>) -> Vec<Given> {
 }
 
 fn write_aged(delta: &Delta, name: &str, by: Duration) -> std::path::PathBuf {
-    let path = root(&delta).join(name);
+    let path = root(delta).join(name);
     let file = File::create(&path).expect("the folder is there");
     let modified = file.metadata().and_then(|metadata| metadata.modified());
     file.set_modified(modified.expect("it was made") - by)
