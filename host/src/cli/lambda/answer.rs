@@ -9,6 +9,7 @@ use crate::cli::run;
 use crate::error::{Classify, Error, ErrorKind};
 use crate::pipeline::report::{LeftOver, RunReport, TableFailure, Why};
 use crate::run::RunId;
+use crate::warehouse::TableLoaded;
 
 /// What came of a call.
 #[derive(Debug, Serialize)]
@@ -182,10 +183,14 @@ fn done(report: &RunReport) -> Vec<String> {
     let made = made.map(|made| format!("{} of landing {}", made.table, made.landing));
     let anew = report.transform.iter().flat_map(|t| &t.rebuilt);
     let anew = anew.map(|made| format!("{} anew", made.table));
+    // What another run loaded a moment before is its.
+    let is_ours = |tables: &[TableLoaded]| tables.iter().any(|table| !table.already);
     let loads = || report.load.iter();
     let loaded = loads().flat_map(|l| &l.landings);
+    let loaded = loaded.filter(|l| is_ours(&l.tables));
     let loaded = loaded.map(|l| format!("loaded landing {} of {}", l.landing, l.source));
     let rebuilt = loads().flat_map(|l| &l.rebuilds);
+    let rebuilt = rebuilt.filter(|r| is_ours(&r.tables));
     let rebuilt = rebuilt.map(|r| format!("loaded rebuild {}", r.manifest));
     landed
         .chain(made)
@@ -296,19 +301,29 @@ mod tests {
             outcome.words,
             ["s3://acme/_manifests/0000000007.json: is done already"]
         );
-        let busy = RunReport {
+        let loaded = |already| RunReport {
             load: Some(LoadReport {
                 landings: vec![LandingLoaded {
                     source: "totesys".into(),
                     landing: 4,
-                    tables: Vec::new(),
+                    tables: vec![TableLoaded {
+                        table: "dim_staff".into(),
+                        already,
+                        inserted: 0,
+                        updated: 0,
+                        removed: 0,
+                        unchanged: 0,
+                        notes: Vec::new(),
+                    }],
                     elapsed: Duration::ZERO,
                 }],
                 ..LoadReport::default()
             }),
             ..report()
         };
-        let outcome = Outcome::of("load", &busy, false, Vec::new()).expect("no table failed");
+        let of = |report| Outcome::of("load", &report, false, Vec::new()).expect("no table failed");
+        assert_eq!(of(loaded(true)).outcome, "nothing");
+        let outcome = of(loaded(false));
         assert_eq!(outcome.outcome, "done");
         assert_eq!(outcome.done, ["loaded landing 4 of totesys"]);
     }
