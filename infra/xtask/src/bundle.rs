@@ -107,20 +107,18 @@ fn project(order: &Order, program: &program::Program) -> Result<Tree> {
     Ok(tree)
 }
 
-/// What of a project is deployed: not its lake, its warehouse, its secrets and its databases, which are elsewhere.
+/// What of a project is deployed: not its rows, its warehouse, its secrets and its databases, which are elsewhere. Modules in
+/// a folder of the project are code, and go along.
 fn is_deployed(path: &Path) -> bool {
-    const LEFT: [&str; 6] = [
-        "lake",
-        "warehouse",
-        "compiled",
-        "target",
-        ".tidemill",
-        ".git",
-    ];
+    const LEFT: [&str; 5] = ["warehouse", "compiled", "target", ".tidemill", ".git"];
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_secret = name == ".env" || name.starts_with(".env.");
     let is_database = [".sqlite", ".sqlite-wal", ".sqlite-shm", ".db"];
-    !LEFT.contains(&&*name) && !is_secret && !is_database.iter().any(|end| name.ends_with(end))
+    let is_rows = path.parent() == Some(Path::new("lake")) && name != "modules";
+    !is_rows
+        && !is_secret
+        && !LEFT.contains(&&*name)
+        && !is_database.iter().any(|end| name.ends_with(end))
 }
 
 impl Order {
@@ -183,7 +181,8 @@ mod tests {
     #[test]
     fn secrets_and_data_stay_where_they_are() {
         for left in [
-            "lake",
+            "lake/ingestion",
+            "lake/processed",
             ".env",
             ".env.production",
             "totesys.sqlite",
@@ -193,8 +192,8 @@ mod tests {
         }
         for taken in [
             "tidemill.toml",
-            "modules",
-            "modules/dim-staff/1.0.0/module.wasm",
+            "lake/modules",
+            "lake/modules/dim-staff/1.0.0/module.wasm",
         ] {
             assert!(is_deployed(Path::new(taken)), "{taken}");
         }
