@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use tidemill::manifest::{ManifestLog, PROCESSED_FORMAT, ProcessedManifest};
 use tidemill::registry::Registry;
-use tidemill_tests::project::Project;
 
 use crate::fixture::{self, zone};
 
