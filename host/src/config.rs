@@ -17,7 +17,6 @@ mod limits;
 mod modules;
 mod plan;
 mod reference;
-mod remote;
 mod resolve;
 mod schema;
 mod secret;
@@ -39,7 +38,6 @@ pub use plan::{
     TransformPlan, WarehousePlan, When, ZonesPlan,
 };
 pub use reference::{Keeper, Reference};
-pub use remote::{RemoteService, RemoteValue};
 pub use secret::Secret;
 pub use sensitive::SourceColumn;
 pub use settings::Settings;

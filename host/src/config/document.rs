@@ -121,11 +121,6 @@ impl Document {
         Node::top(&self.schema).child(key).is_some()
     }
 
-    /// The values at the top, by key.
-    pub(super) fn values(&self) -> &Table {
-        &self.values
-    }
-
     /// The settings as written.
     pub(super) fn settings(&self) -> Result<Settings, ConfigError> {
         Settings::deserialize(self.values.clone()).map_err(|error| ConfigError::Syntax {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LimitsPlan, ModulesPlan, RemoteValue, Secret, StorePlan, TelemetryPlan, VaultPlan};
+use super::{LimitsPlan, ModulesPlan, Secret, StorePlan, TelemetryPlan, VaultPlan};
 use crate::run::Stage;
 use crate::source::SourceOptions;
 use crate::warehouse::WarehouseOptions;
@@ -46,8 +46,6 @@ pub struct Plan {
     pub lambda: LambdaPlan,
     /// How the services are asked that keep secrets.
     pub vault: VaultPlan,
-    /// The values that settings refer to and that services of Amazon's keep.
-    pub remote: Vec<RemoteValue>,
 }
 
 /// The URLs of the three zones.

@@ -16,7 +16,7 @@ use super::settings::{
 use super::{
     ConfigError, Cursor, Environment, LambdaPlan, LimitsPlan, ModulesPlan, OnSchemaChange, Plan,
     Schedule, Secret, ServePlan, Settings, SourceColumn, SourcePlan, StorePlan, TablePlan,
-    TransformPlan, VaultPlan, WarehousePlan, When, ZonesPlan, modules, remote, store,
+    TransformPlan, VaultPlan, WarehousePlan, When, ZonesPlan, modules, store,
 };
 use crate::run::Stage;
 use crate::source::SourceOptions;
@@ -78,7 +78,6 @@ pub(super) fn plan(
         telemetry: resolver.telemetry(&settings.telemetry, &top.of("telemetry"))?,
         lambda: resolver.lambda(&settings.lambda, &top.of("lambda"))?,
         vault: VaultPlan::default(),
-        remote: remote::values(document),
     };
     plan.vault = VaultPlan::new(environment, &plan.zones.store);
     plan.warehouse.options.store = plan.zones.store.clone();

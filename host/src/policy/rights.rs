@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PolicyError, Role};
-use crate::config::{Plan, RemoteValue};
+use crate::config::{Plan, Reference, Secret};
 use crate::table::folder;
 
 /// What a role asks for.
@@ -12,7 +12,7 @@ pub(super) struct Rights {
     /// By zone.
     pub(super) zones: BTreeMap<Zone, Access>,
     /// Values that its settings refer to.
-    pub(super) secrets: Vec<RemoteValue>,
+    pub(super) secrets: BTreeSet<Reference>,
     /// What has to be said besides.
     pub(super) notes: Vec<String>,
 }
@@ -371,21 +371,16 @@ pub(super) fn escaped(name: &str) -> String {
     escaped
 }
 
-/// The values that a role needs. The URL of a source or of the warehouse is asked for by those alone that go there.
-fn secrets(plan: &Plan, role: Role) -> Vec<RemoteValue> {
+/// The values that a role needs. The URL of a source or of the warehouse is for those alone who go there.
+fn secrets(plan: &Plan, role: Role) -> BTreeSet<Reference> {
     let (sources, warehouse) = match role {
         Role::Extract => (true, false),
         Role::Load | Role::Sweep | Role::Verify => (false, true),
         Role::Run | Role::Serve | Role::Doctor => (true, true),
         Role::Transform | Role::Publish => (false, false),
     };
-    let is_needed = |value: &&RemoteValue| {
-        let setting: Vec<&str> = value.setting.iter().map(String::as_str).collect();
-        match setting.as_slice() {
-            ["source", _, "url"] => sources,
-            ["warehouse", "url"] => warehouse,
-            _ => true,
-        }
-    };
-    plan.remote.iter().filter(is_needed).cloned().collect()
+    let sources = plan.sources.values().filter(|_| sources);
+    let warehouse = Some(&plan.warehouse.url).filter(|_| warehouse);
+    let urls = sources.map(|source| &source.url).chain(warehouse);
+    urls.flat_map(Secret::references).cloned().collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rights::{Access, Parts, Rights, Zone, escaped};
 use super::{Effect, Statement};
-use crate::config::{Encryption, Plan, RemoteService, StorePlan};
+use crate::config::{Encryption, Keeper, Plan, StorePlan};
 
 /// Keys of conditions by operator.
 type Conditions = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
@@ -197,24 +197,23 @@ impl<'p> Account<'p> {
     }
 
     fn secrets(&self, rights: &Rights) -> Vec<Statement> {
-        let resources = |service: RemoteService| -> Vec<String> {
+        let resources = |keeper: Keeper| -> Vec<String> {
             let values = rights.secrets.iter();
-            let names = values.filter(|value| value.service == service);
-            let arns: BTreeSet<String> =
-                names.map(|value| self.arn(service, &value.name)).collect();
+            let names = values.filter(|value| value.keeper == keeper);
+            let arns: BTreeSet<String> = names.map(|value| self.arn(keeper, &value.name)).collect();
             arns.into_iter().collect()
         };
         let mut statements = vec![
             allow(
                 "ReadSecrets".into(),
                 &["secretsmanager:GetSecretValue"],
-                resources(RemoteService::SecretsManager),
+                resources(Keeper::Secrets),
                 "reads the secrets that the settings of this stage refer to",
             ),
             allow(
                 "ReadParameters".into(),
                 &["ssm:GetParameter"],
-                resources(RemoteService::Parameters),
+                resources(Keeper::Parameters),
                 "reads the parameters that the settings of this stage refer to",
             ),
         ];
@@ -222,17 +221,17 @@ impl<'p> Account<'p> {
         statements
     }
 
-    fn arn(&self, service: RemoteService, name: &str) -> String {
+    fn arn(&self, keeper: Keeper, name: &str) -> String {
         let region = self.region.unwrap_or("*");
         let partition = self.partition;
-        match service {
+        match keeper {
             _ if name.starts_with("arn:") => name.to_owned(),
             // The service puts six characters of its own behind a name.
-            RemoteService::SecretsManager => {
+            Keeper::Secrets => {
                 let name = escaped(name);
                 format!("arn:{partition}:secretsmanager:{region}:*:secret:{name}-??????")
             }
-            RemoteService::Parameters => {
+            Keeper::Parameters => {
                 let name = escaped(name.trim_start_matches('/'));
                 format!("arn:{partition}:ssm:{region}:*:parameter/{name}")
             }
