@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_right_guess_takes_two_questions_and_none_takes_the_logarithm() {
         assert_eq!(found(10_000, 0, 10_000), (10_000, 2));
-        assert_eq!(found(10_000, 9_999, 0), (10_000, 2));
+        assert_eq!(found(10_000, 10_000, 0), (10_000, 1));
         let (newest, asked) = found(10_000, 0, 0);
         assert!(newest == 10_000 && asked <= 28, "{asked}");
         let (newest, asked) = found(10_000, 0, 9_990);

@@ -63,6 +63,8 @@ pub struct Registry {
     log: NumberedLog,
     /// The promotions read so far: they never change, so only new ones are asked for.
     known: Mutex<History>,
+    /// Whether that is all that this value will ever know.
+    is_fixed: bool,
 }
 
 /// What a push did.
@@ -123,7 +125,21 @@ impl Registry {
             log: NumberedLog::new(zone.clone(), PROMOTIONS),
             zone,
             known: Mutex::default(),
+            is_fixed: false,
         }
+    }
+
+    /// The registry as it is at this moment: what is promoted later does not show in it, and nothing is asked for again.
+    ///
+    /// # Errors
+    /// `Unavailable`, and `Data` when the log of promotions is damaged.
+    pub async fn as_of_now(&self) -> Result<Self, RegistryError> {
+        Ok(Self {
+            zone: self.zone.clone(),
+            log: self.log.clone(),
+            known: Mutex::new(self.known().await?),
+            is_fixed: true,
+        })
     }
 
     /// Stores a module under the name and version of its `description`.
@@ -363,6 +379,9 @@ impl Registry {
     /// Everything that was promoted so far.
     async fn known(&self) -> Result<History, RegistryError> {
         let mut known = self.known.lock().await;
+        if self.is_fixed {
+            return Ok(known.clone());
+        }
         let read = known.newest();
         let newest = self.log.newest_after(read).await?.unwrap_or(0);
         let new: Vec<(u64, Bytes)> = futures::stream::iter(read + 1..=newest)

@@ -116,7 +116,15 @@ pub(super) async fn load(shelf: &Shelf<'_>) -> (Vec<Made>, Vec<TableFailure>) {
 
 /// Loads the module of every transform, by the name of its table.
 pub(super) async fn load_each<'p>(shelf: &Shelf<'p>) -> Vec<(&'p String, Result<Made>)> {
-    let tables = shelf.plan.transforms.keys();
+    // All as of one moment: what is promoted is asked once. Where it cannot be told, each table says so.
+    let (plan, now) = (shelf.plan, shelf.registry.as_of_now().await);
+    let shelf = &Shelf {
+        plan,
+        registry: now.as_ref().unwrap_or(shelf.registry),
+        trust: shelf.trust,
+        sandbox: shelf.sandbox,
+    };
+    let tables = plan.transforms.keys();
     let loading = tables.map(|table| async move { (table, load_one(shelf, table).await) });
     futures::future::join_all(loading).await
 }

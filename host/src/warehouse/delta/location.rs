@@ -83,8 +83,13 @@ impl Location {
 
 impl Bucket {
     pub(super) fn join(&self, name: &str) -> Self {
+        let joined = match self.prefix.as_ref() {
+            "" => name.to_owned(),
+            prefix => format!("{prefix}/{name}"),
+        };
+        // Not part by part: that encodes what is not ASCII, and Delta, which knows the URL, looks for what is not encoded.
         Self {
-            prefix: name.split('/').fold(self.prefix.clone(), Key::join),
+            prefix: Key::parse(&joined).unwrap_or_else(|_| Key::from(joined)),
             ..self.clone()
         }
     }
@@ -134,7 +139,7 @@ mod tests {
         let place = Location::Bucket(Bucket {
             name: "lake".into(),
             objects: Arc::new(InMemory::new()),
-            prefix: Key::from("the star/of ß"),
+            prefix: Key::parse("the star/of ß").expect("a key"),
         });
         let table = place.join("dim_staff");
         assert_eq!(table.to_string(), "s3://lake/the star/of ß/dim_staff");
