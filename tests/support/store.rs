@@ -278,6 +278,10 @@ fn launch(program: &Path, folder: &Path, port: u16) -> Child {
 }
 
 /// Whether it comes to answer; false when it ends before.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "another process is waited for, which tells nobody that it is ready"
+)]
 fn answers(child: &mut Child, port: u16) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

@@ -9,7 +9,10 @@ use crate::warehouse::delta::objects::Objects;
 use crate::warehouse::{LandingRows, Rebuild, Sweep, TableRebuild};
 
 // The same tests, with this room's warehouse.
-#[expect(clippy::duplicate_mod, reason = "it is to be run with both")]
+#[allow(
+    clippy::duplicate_mod,
+    reason = "it is loaded a second time on purpose, for another place"
+)]
 #[path = "modes.rs"]
 mod modes;
 
