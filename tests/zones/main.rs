@@ -1,6 +1,14 @@
 //! Zones: what every zone promises, in a folder and in a bucket of a real S3 server; and the whole job on buckets.
 
 #![allow(
+    clippy::disallowed_methods,
+    reason = "what a store says of the time is compared with this machine's clock"
+)]
+#![allow(
+    clippy::print_stdout,
+    reason = "how many requests a run made is worth reading where a test fails"
+)]
+#![allow(
     clippy::indexing_slicing,
     reason = "JSON gives null where there is nothing"
 )]

@@ -160,7 +160,9 @@ async fn what_is_not_finished_is_not_seen_and_is_swept_by_age() -> Result<()> {
         );
         let hour = TimeDelta::hours(1);
         ensure!(
-            zone.sweep_unfinished(Utc::now() - hour, false).await? == [],
+            zone.sweep_unfinished(Utc::now() - hour, false)
+                .await?
+                .is_empty(),
             "it is not that old"
         );
         if zone.url().starts_with("s3") {
@@ -172,7 +174,7 @@ async fn what_is_not_finished_is_not_seen_and_is_swept_by_age() -> Result<()> {
         let swept = zone.sweep_unfinished(Utc::now() + hour, false).await?;
         ensure!(swept.iter().any(|entry| entry.bytes > 0), "{swept:?}");
         let left = zone.sweep_unfinished(Utc::now() + hour, true).await?;
-        ensure!(left == [], "{left:?}");
+        ensure!(left.is_empty(), "{left:?}");
         Ok(())
     })
     .await
