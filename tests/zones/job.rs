@@ -1,5 +1,4 @@
-//! The whole job with every zone in a bucket: first run, days, an idle run, a shadow run, a promotion and its rollback,
-//! verify and replay.
+//! The whole job with every zone in a bucket: first run, days, an idle run, verify, replay and sweep.
 
 use anyhow::{Context as _, Result, ensure};
 use tidemill::demo::Oddity;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tidemill_tests::postgres::{Server, connect};
 use tidemill_tests::project::Project;
 use tidemill_tests::sessions::until;
+use tidemill_tests::store::Store;
 use tokio_postgres::Client;
 
 use tidemill_tests::versions::component;
@@ -59,9 +60,29 @@ async fn served(project: &Project, source: &Client, currency: u32) -> Result<Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_serve_takes_promotions_and_rollbacks_at_its_next_run() -> Result<()> {
+    story(Project::with_file(PROJECT)?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_serve_takes_promotions_and_rollbacks_from_a_bucket() -> Result<()> {
+    let store = Store::shared();
+    let mut project = Project::with_file(PROJECT)?;
+    for (name, value) in store.environment() {
+        project.set(&name, &value);
+    }
+    for zone in ["INGESTION", "PROCESSED", "MODULES"] {
+        let bucket = store.fresh_bucket().await;
+        project.set(
+            &format!("TIDEMILL_LAKE__{zone}"),
+            &format!("s3://{bucket}/shop"),
+        );
+    }
+    story(project).await
+}
+
+async fn story(mut project: Project) -> Result<()> {
     let server = Server::shared();
     let (shop, star) = (server.fresh_database().await, server.fresh_database().await);
-    let mut project = Project::with_file(PROJECT)?;
     project.set("SHOP", &shop);
     project.set("STAR", &star);
     let source = connect(&shop).await?;
