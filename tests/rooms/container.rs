@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use tidemill_tests::binary;
 use tidemill_tests::oci::{Guard, OciRegistry};
 use tidemill_tests::project::Project;
+use tidemill_tests::versions::component;
 
 /// The variable by which `cargo x test` names itself.
 const XTASK: &str = "TIDEMILL_XTASK";
@@ -326,8 +327,14 @@ fn registry_takes_and_gives(layout: &Layout) -> Result<()> {
 #[test]
 fn the_archive_of_a_function_is_the_same_twice_and_holds_no_secret_and_no_data() -> Result<()> {
     let project = Project::with_file(
-        "[source.shop]\nurl = \"sqlite://shop.sqlite\"\n[transform.dim_design]\nmodule = \"dim-design@1\"\n",
+        "[source.shop]\nurl = \"sqlite://shop.sqlite\"\n[modules]\nunsigned = true\n\
+         [transform.dim_design]\nmodule = \"dim-design@1\"\n",
     )?;
+    let module = project.path().join("target/design.wasm");
+    fs::create_dir_all(project.path().join("target"))?;
+    fs::write(&module, component("dim-design", &[])?)?;
+    project.done(["module", "push", "target/design.wasm"])?;
+    project.done(["module", "promote", "dim-design@1.0.0", "--why", "first"])?;
     fs::write(project.path().join(".env"), "KEY=lovelace\n")?;
     fs::write(project.path().join("shop.sqlite"), "rows\n")?;
     fs::create_dir_all(project.path().join("lake/ingestion"))?;
@@ -358,6 +365,8 @@ fn the_archive_of_a_function_is_the_same_twice_and_holds_no_secret_and_no_data()
         .iter()
         .filter(|name| name.starts_with("compiled/") && name.ends_with(".cwasm"));
     ensure!(compiled.count() == 1, "{listed}");
+    let module = "lake/modules/dim-design/1.0.0/module.wasm";
+    ensure!(names.contains(&module), "{listed}");
     let strangers = names.iter().find(|name| {
         name.starts_with("lake/ingestion") || name.starts_with(".env") || name.ends_with(".sqlite")
     });

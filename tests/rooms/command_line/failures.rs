@@ -125,6 +125,11 @@ const USES: &[Use] = &[
         arguments: &["health"],
     },
     Use {
+        file: Some(SHOP),
+        before: nothing,
+        arguments: &["lambda"],
+    },
+    Use {
         file: None,
         before: a_file,
         arguments: &["demo", "--dir", "notes.txt"],
@@ -205,6 +210,11 @@ const USES: &[Use] = &[
         file: Some(SHOP),
         before: nothing,
         arguments: &["module", "rollback", "dim-thing", "--why", "oops"],
+    },
+    Use {
+        file: Some(SHOP),
+        before: nothing,
+        arguments: &["policy", "extarct"],
     },
     Use {
         file: None,
