@@ -14,6 +14,7 @@ mod memory;
 mod module;
 mod peers;
 mod pipe;
+mod shadow;
 mod stopwatch;
 mod store;
 mod work;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str =
-    "arguments: [module|chunk|extract|run|memory|idle|daily|store]… [--rows N] [--days N]";
+    "arguments: [module|chunk|shadow|extract|run|memory|idle|daily|store]… [--rows N] [--days N]";
 
 /// Of each benchmark, how many rows there are unless `--rows` says otherwise.
 const MODULE_ROWS: usize = 1_000_000;
@@ -55,7 +56,8 @@ impl Asked {
                         _ => days = number,
                     }
                 }
-                "module" | "chunk" | "extract" | "run" | "memory" | "idle" | "daily" | "store" => {
+                "module" | "chunk" | "shadow" | "extract" | "run" | "memory" | "idle" | "daily"
+                | "store" => {
                     names.push(argument);
                 }
                 _ => bail!(USAGE),
@@ -87,6 +89,9 @@ fn measure() -> Result<()> {
     }
     if asked.wants("chunk") {
         chunk::measure(rows(MODULE_ROWS))?;
+    }
+    if asked.wants("shadow") {
+        shadow::measure(rows(MODULE_ROWS))?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
