@@ -349,17 +349,15 @@ fn the_archive_of_a_function_is_the_same_twice_and_holds_no_secret_and_no_data()
         .next()
         .context("an archive")??
         .path();
-    let listed = Command::new("python3")
-        .args(["-c", "import sys,zipfile\nfor i in zipfile.ZipFile(sys.argv[1]).infolist(): print(oct(i.external_attr>>16), i.filename)"])
-        .arg(&archive)
-        .output()?;
-    let listed = String::from_utf8(listed.stdout)?;
-    let names: Vec<&str> = listed
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(_, n)| n)
-        .collect();
-    ensure!(listed.contains("0o100755 bootstrap\n"), "{listed}");
+    let mut archive = zip::ZipArchive::new(fs::File::open(archive)?)?;
+    let mut modes: BTreeMap<String, Option<u32>> = BTreeMap::new();
+    for place in 0..archive.len() {
+        let entry = archive.by_index(place)?;
+        modes.insert(entry.name()?.into_owned(), entry.unix_mode());
+    }
+    let names: Vec<&str> = modes.keys().map(String::as_str).collect();
+    let listed = format!("{modes:?}");
+    ensure!(modes.get("bootstrap") == Some(&Some(0o100755)), "{listed}");
     ensure!(names.contains(&"tidemill.toml"), "{listed}");
     let compiled = names
         .iter()
