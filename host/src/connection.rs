@@ -1,10 +1,12 @@
 //! Connection URLs: plain data for sources and warehouses, and the one place that takes secrets out of them.
 //!
 //! How settings become a live connection is said here only where several rooms need the same: [`postgres`] for sources
-//! and warehouses, [`aws`] for zones, warehouses and secrets.
+//! and warehouses, [`aws`] for zones, warehouses and secrets; what goes over those that are paid for by the request is counted
+//! in [`traffic`].
 
 pub mod aws;
 pub mod postgres;
+pub mod traffic;
 
 /// Query parameters of a connection URL that hold a secret.
 const SECRET_PARAMETERS: [&str; 2] = ["password", "sslpassword"];

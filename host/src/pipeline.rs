@@ -54,7 +54,7 @@ use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
 use crate::config::{LimitsPlan, Plan};
-use crate::connection::aws;
+use crate::connection::traffic::Traffic;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ManifestLog, Object, ProcessedManifest};
 use crate::registry::{Registry, Trust};
@@ -64,7 +64,6 @@ use crate::table::folder;
 use crate::vault::Vault;
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
 use crate::zone::kept::Kept;
-use crate::zone::requests::Requests;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use claim::Claims;
@@ -88,7 +87,7 @@ pub struct Pipeline {
     landed: Arc<dyn Zone>,
     processed: Arc<dyn Zone>,
     modules: Arc<dyn Zone>,
-    requests: Requests,
+    traffic: Traffic,
     registry: Registry,
     trust: Trust,
     sandbox: Arc<Sandbox>,
@@ -119,7 +118,7 @@ impl Pipeline {
             registry: Registry::new(modules.clone()),
             trust: modules::trust(plan)?,
             modules,
-            requests: opener.requests(),
+            traffic: opener.traffic(),
             sandbox: Arc::new(sandbox(plan)?),
             warehouse: OnceCell::new(),
             vault: Arc::new(Vault::new(plan.vault.clone())),
@@ -369,8 +368,7 @@ impl Pipeline {
         scope: &Scope,
     ) -> Result<RunReport> {
         let clock = Instant::now();
-        let requests = self.requests.counted();
-        let moved = aws::TRAFFIC.now();
+        let before = self.traffic.moved();
         let mut report = RunReport::empty(run.clone(), started);
         if stages.contains(&Stage::Extract) {
             if stages.contains(&Stage::Transform) {
@@ -385,10 +383,9 @@ impl Pipeline {
         if stages.contains(&Stage::Load) && !self.halt.is_called() {
             report.load = Some(self.load(run).await?);
         }
-        report.store_requests = self.requests.since(&requests);
         report.elapsed = clock.elapsed();
-        let moved = aws::TRAFFIC.now().since(moved);
-        report.store = (moved.requests > 0).then_some(moved);
+        let moved = self.traffic.moved().since(&before);
+        report.store = (moved.requests() > 0).then_some(moved);
         Ok(report)
     }
 
@@ -510,7 +507,7 @@ impl Pipeline {
         let (plan, base) = (&self.plan.warehouse, &self.plan.base);
         let opened = self
             .warehouse
-            .get_or_try_init(|| access::warehouse(plan, base, &self.vault))
+            .get_or_try_init(|| access::warehouse(plan, base, &self.vault, &self.traffic))
             .await?;
         Ok(opened.as_ref())
     }

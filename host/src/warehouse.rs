@@ -26,6 +26,7 @@ use futures::stream::BoxStream;
 
 use crate::config::StorePlan;
 use crate::connection::postgres::ConnectError;
+use crate::connection::traffic::Traffic;
 use crate::contract::{LoadMode, ModuleRef};
 use crate::error::{Classify, ErrorKind};
 use crate::run::RunId;
@@ -433,7 +434,7 @@ impl From<&str> for WarehouseOptions {
     }
 }
 
-/// Opens the warehouse that `url` names. Relative folders are below `base`.
+/// Opens the warehouse that `url` names. Relative folders are below `base`; `traffic` counts what goes to a bucket.
 ///
 /// # Errors
 /// `Config` when the scheme is unknown. Nothing is contacted yet.
@@ -441,12 +442,13 @@ pub fn open(
     url: &str,
     options: impl Into<WarehouseOptions>,
     base: &std::path::Path,
+    traffic: &Traffic,
 ) -> Result<Box<dyn Warehouse>, WarehouseError> {
     match url.split_once("://") {
         Some(("postgresql" | "postgres", _)) => {
             Ok(Box::new(postgres::PostgresWarehouse::new(url, options)?))
         }
-        Some(("delta", folder)) => delta(folder, base, options.into().store),
+        Some(("delta", folder)) => delta(folder, base, options.into().store, traffic),
         _ => Err(WarehouseError::Url {
             url: crate::connection::redact(url),
             reason: "its scheme is neither delta nor postgresql".into(),
@@ -459,11 +461,17 @@ fn delta(
     folder: &str,
     base: &std::path::Path,
     store: StorePlan,
+    traffic: &Traffic,
 ) -> Result<Box<dyn Warehouse>, WarehouseError> {
-    Ok(Box::new(Delta::open(folder, base, store)?))
+    Ok(Box::new(Delta::open(folder, base, store, traffic.clone())?))
 }
 
 #[cfg(not(feature = "delta"))]
-fn delta(_: &str, _: &std::path::Path, _: StorePlan) -> Result<Box<dyn Warehouse>, WarehouseError> {
+fn delta(
+    _: &str,
+    _: &std::path::Path,
+    _: StorePlan,
+    _: &Traffic,
+) -> Result<Box<dyn Warehouse>, WarehouseError> {
     Err(WarehouseError::WithoutDelta)
 }

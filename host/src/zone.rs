@@ -10,7 +10,6 @@ pub mod log;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod parquet;
-pub mod requests;
 pub mod s3;
 pub mod watched;
 
@@ -23,6 +22,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::config::StorePlan;
+use crate::connection::traffic::Traffic;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
 
@@ -274,9 +274,9 @@ impl Opener {
         }
     }
 
-    /// The requests to the store of the zones that this opened.
-    pub fn requests(&self) -> requests::Requests {
-        self.store.requests().clone()
+    /// What goes to the store of the zones that this opened, and comes back.
+    pub fn traffic(&self) -> Traffic {
+        self.store.traffic().clone()
     }
 
     /// Opens the zone that `url` names. A folder is made when the first object is created, a bucket has to be there.

@@ -79,6 +79,15 @@ impl Account {
         .await
     }
 
+    /// The same after the first landing, and the function that made it.
+    pub(crate) async fn landed() -> Result<(Self, Function)> {
+        let mut account = Self::on_servers().await?;
+        let mut extract = account.function("extract");
+        let answer = account.call(&mut extract, &schedule()).await?;
+        answer.being("done")?;
+        Ok((account, extract))
+    }
+
     /// A function that does one stage.
     pub(crate) fn function(&self, stage: &str) -> Function {
         self.function_with(stage, &[])

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::account::{Account, cache, schedule};
+use super::account::{Account, cache};
 
 /// Compiled modules in a folder.
 fn compiled(folder: &Path) -> Result<usize> {
@@ -24,12 +24,7 @@ fn compiled(folder: &Path) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_function_takes_compiled_modules_from_its_bundle() -> Result<()> {
-    let mut account = Account::on_servers().await?;
-    let mut extract = account.function("extract");
-    account
-        .call(&mut extract, &schedule())
-        .await?
-        .being("done")?;
+    let (mut account, _) = Account::landed().await?;
     // A bundle is what a function has compiled before.
     let mut warm = account.function("transform");
     let first = json!({"tables": ["dim_date"]});

@@ -55,12 +55,7 @@ async fn until_done(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stage_that_runs_out_of_time_goes_on_with_the_next_call() -> Result<()> {
-    let mut account = Account::on_servers().await?;
-    let mut extract = account.function("extract");
-    account
-        .call(&mut extract, &schedule())
-        .await?
-        .being("done")?;
+    let (mut account, mut extract) = Account::landed().await?;
     account.world.evolution.run();
     for _ in 0..2 {
         account.world.live().await?;
@@ -116,12 +111,7 @@ async fn a_call_with_no_time_at_all_says_so_and_leaves_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_is_killed_is_gone_on_with_by_the_same_call_delivered_again() -> Result<()>
 {
-    let mut account = Account::on_servers().await?;
-    let mut extract = account.function("extract");
-    account
-        .call(&mut extract, &schedule())
-        .await?
-        .being("done")?;
+    let (mut account, _) = Account::landed().await?;
     let mut transform = account.function("transform");
     let request = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
     let project = &account.world.project;

@@ -71,12 +71,7 @@ async fn ten_calls_of_one_event_do_the_work_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_may_have_tables_of_their_own() -> Result<()> {
-    let mut account = Account::on_servers().await?;
-    let mut extract = account.function("extract");
-    account
-        .call(&mut extract, &schedule())
-        .await?
-        .being("done")?;
+    let (mut account, _) = Account::landed().await?;
     let own = [("TIDEMILL_TABLES", "dim_date,dim_staff")];
     let mut some = account.function_with("transform", &own);
     let answer = account.call(&mut some, &json!({})).await?.being("done")?;

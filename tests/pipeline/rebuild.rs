@@ -97,7 +97,12 @@ impl Edited {
     /// The tables are what they are in a project that had these versions from the beginning.
     async fn is_as_if_always(&self, edited: bool) -> Result<()> {
         let fresh = fresh(&self.world, edited)?;
-        let warehouse = tidemill::warehouse::open("delta://./fresh", "public", fresh.path())?;
+        let warehouse = tidemill::warehouse::open(
+            "delta://./fresh",
+            "public",
+            fresh.path(),
+            &tidemill::connection::traffic::Traffic::default(),
+        )?;
         for (table, found) in TABLES.into_iter().zip(self.dump().await?) {
             let expected = dump(warehouse.as_ref(), table).await?;
             found.is_like(&expected).with_context(|| table.to_owned())?;

@@ -18,6 +18,7 @@ use super::star::query;
 use super::store::Store;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tidemill::connection::traffic::Traffic;
 use tidemill::demo::{Commit, Day, Oddity, Options, Simulation, Totesys};
 use tidemill::warehouse::{self, Warehouse, WarehouseOptions};
 
@@ -182,7 +183,12 @@ impl World {
             ..beginning.schema.into()
         };
         Ok(Self {
-            warehouse: warehouse::open(&named(&star), options, project.path())?,
+            warehouse: warehouse::open(
+                &named(&star),
+                options,
+                project.path(),
+                &Traffic::default(),
+            )?,
             lake,
             project,
             source,

@@ -12,6 +12,7 @@ use arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
+use tidemill::connection::traffic::Traffic;
 use tidemill::contract::{Delivery, Description, Input, LoadMode, Output, Role};
 use tidemill::manifest::{LandedTable, LandingManifest, ManifestLog};
 use tidemill::registry::{Promoter, Registry};
@@ -54,7 +55,7 @@ impl Line {
         }
         let project = Project::with_file(&file)?;
         let line = Self {
-            warehouse: warehouse::open(warehouse, "public", project.path())?,
+            warehouse: warehouse::open(warehouse, "public", project.path(), &Traffic::default())?,
             project,
             source: source.to_owned(),
         };

@@ -87,18 +87,24 @@ async fn a_run_that_a_store_leaves_ends_with_what_failed_where_and_the_next_goes
     Ok(())
 }
 
-/// The request that commits a manifest is done, and its answer never comes: not the first time, not any time.
-#[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_known_by_its_writer() -> Result<()> {
+/// A company whose lake is in buckets that are asked by way of a gate.
+async fn behind_a_gate() -> Result<(World, Lake, Gate)> {
     let store = Store::shared();
     let mut world = World::begin(Beginning {
         scale: 0.2,
         ..Beginning::at(At::Folder)
     })
     .await?;
-    let mut lake = Lake::of(&mut world.project, &store).await?;
+    let lake = Lake::of(&mut world.project, &store).await?;
     let gate = Gate::before(store.port())?;
     lake.enter(&mut world.project, &gate.endpoint(), None);
+    Ok((world, lake, gate))
+}
+
+/// The request that commits a manifest is done, and its answer never comes: not the first time, not any time.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_known_by_its_writer() -> Result<()> {
+    let (mut world, mut lake, gate) = behind_a_gate().await?;
     gate.set(|request| match is_commit(request) {
         true => Fate::LoseAnswer,
         false => Fate::Pass,
@@ -143,15 +149,7 @@ async fn a_clock_that_is_an_hour_off_keeps_nobody_from_working() -> Result<()> {
 /// What a store refuses for good is told with the object, the request and the next step.
 #[tokio::test]
 async fn what_a_store_refuses_for_good_is_told_with_the_object_and_the_request() -> Result<()> {
-    let store = Store::shared();
-    let mut world = World::begin(Beginning {
-        scale: 0.2,
-        ..Beginning::at(At::Folder)
-    })
-    .await?;
-    let lake = Lake::of(&mut world.project, &store).await?;
-    let gate = Gate::before(store.port())?;
-    lake.enter(&mut world.project, &gate.endpoint(), None);
+    let (world, lake, gate) = behind_a_gate().await?;
     gate.set(|request| match request.creates() {
         true => Fate::Refuse(Refusal::DENIED),
         false => Fate::Pass,

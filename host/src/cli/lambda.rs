@@ -336,9 +336,10 @@ impl Function<'_> {
                     whole.extract.extend(report.extract);
                     whole.transform = whole.transform.or(report.transform);
                     whole.load = whole.load.or(report.load);
-                    for (what, requests) in report.store_requests {
-                        *whole.store_requests.entry(what).or_default() += requests;
-                    }
+                    whole.store = match (whole.store, report.store) {
+                        (Some(moved), Some(more)) => Some(moved.and(more)),
+                        (moved, more) => moved.or(more),
+                    };
                     whole
                 }
             });

@@ -1,6 +1,6 @@
 //! What clients of Amazon's services begin with: the region, the credentials and who asks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::error::Error;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -44,67 +44,18 @@ fn credentials(plan: &StoreCredentials) -> Option<Credentials> {
     Some(Credentials::new(&plan.id, key, token, None, "environment"))
 }
 
-/// What was asked of stores since the process began: by zones, and by a warehouse in a bucket.
-pub static TRAFFIC: Traffic = Traffic::new();
-
-/// Requests that were sent, repeated ones too, and the bytes of their bodies and of those of the answers.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    requests: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
-}
-
-/// Traffic up to a moment, or between two.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Moved {
-    /// Requests.
-    pub requests: u64,
-    /// Bytes of their bodies.
-    pub bytes_sent: u64,
-    /// Bytes of the bodies of answers.
-    pub bytes_received: u64,
-}
-
-impl Traffic {
-    const fn new() -> Self {
-        Self {
-            requests: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
+/// An error and its causes, each said once: what a client says before there is an answer.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let said = error.to_string();
+        if !parts.iter().any(|part| part.contains(&said)) {
+            parts.push(said);
         }
+        next = error.source();
     }
-
-    /// Counts a request that is sent, with so many bytes.
-    pub fn sent(&self, bytes: u64) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Counts the bytes of an answer.
-    pub fn received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// What was counted until now.
-    pub fn now(&self) -> Moved {
-        Moved {
-            requests: self.requests.load(Ordering::Relaxed),
-            bytes_sent: self.sent.load(Ordering::Relaxed),
-            bytes_received: self.received.load(Ordering::Relaxed),
-        }
-    }
-}
-
-impl Moved {
-    /// What was moved since `before`.
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            requests: self.requests.saturating_sub(before.requests),
-            bytes_sent: self.bytes_sent.saturating_sub(before.bytes_sent),
-            bytes_received: self.bytes_received.saturating_sub(before.bytes_received),
-        }
-    }
+    parts.join(": ")
 }
 
 /// What to do where nobody says in which region a bucket is.

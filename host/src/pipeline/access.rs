@@ -1,6 +1,7 @@
 //! Connections to sources and warehouses whose passwords a service may keep, and may have changed since they were read.
 
 use crate::config::{SourcePlan, WarehousePlan};
+use crate::connection::traffic::Traffic;
 use crate::error::Result;
 use crate::source::{Snapshot, Source, SourceError};
 use crate::vault::Vault;
@@ -41,8 +42,9 @@ pub(super) async fn warehouse(
     plan: &WarehousePlan,
     base: &std::path::Path,
     vault: &Vault,
+    traffic: &Traffic,
 ) -> Result<Box<dyn Warehouse>> {
-    let open = |url: &str| crate::warehouse::open(url, plan.options.clone(), base);
+    let open = |url: &str| crate::warehouse::open(url, plan.options.clone(), base, traffic);
     let url = vault.reveal(&plan.url).await?;
     let warehouse = open(&url)?;
     if plan.url.origin().is_none() {

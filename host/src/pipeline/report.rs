@@ -14,7 +14,7 @@ pub use self::planned::{
     SchemaAction,
 };
 pub use super::observer::{Observer, Silent};
-use crate::connection::aws::Moved;
+use crate::connection::traffic::Moved;
 use crate::contract::ModuleRef;
 use crate::error::ErrorKind;
 use crate::pipeline::rebuild::report::{RebuildLoaded, TableRebuilt};
@@ -53,9 +53,6 @@ pub struct RunReport {
     pub transform: Option<TransformReport>,
     /// What was loaded, where the stage ran.
     pub load: Option<LoadReport>,
-    /// Requests to stores, by operation and how they were answered.
-    #[serde(skip)]
-    pub store_requests: BTreeMap<(String, &'static str), u64>,
     /// What was asked of the stores of buckets, where there are such.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Moved>,
@@ -71,7 +68,6 @@ impl RunReport {
             extract: Vec::new(),
             transform: None,
             load: None,
-            store_requests: BTreeMap::new(),
             store: None,
         }
     }

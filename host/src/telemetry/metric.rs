@@ -132,7 +132,7 @@ pub(crate) static STORE_REQUESTS: Metric = metric(
     "tidemill_store_requests_total",
     Kind::Count,
     Unit::Requests,
-    "Requests to the stores of the zones, repeated ones included",
+    "Requests to stores of zones and of a warehouse in a bucket, repeated ones included",
 );
 
 /// Everything that is measured.

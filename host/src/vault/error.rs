@@ -6,6 +6,7 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::config::{Keeper, Reference, Secret};
+use crate::connection::aws;
 use crate::error::{Classify, ErrorKind};
 
 /// A value could not be had.
@@ -60,7 +61,7 @@ impl Problem {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let Some(code) = error.code() else {
-            return Self::Unavailable(chain(error));
+            return Self::Unavailable(aws::chain(error));
         };
         let said = match error.message() {
             Some(message) => format!("{code}: {message}"),
@@ -140,18 +141,4 @@ impl Classify for VaultError {
             }
         })
     }
-}
-
-/// An error and its causes, each said once. Of what a client says before there is an answer.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let said = error.to_string();
-        if !parts.iter().any(|part| part.contains(&said)) {
-            parts.push(said);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
 }

@@ -70,6 +70,7 @@ use super::{
     WarehouseError,
 };
 use crate::config::StorePlan;
+use crate::connection::traffic::Traffic;
 use crate::run::RunId;
 
 /// A warehouse of Delta tables in a folder or a bucket.
@@ -119,7 +120,11 @@ impl Delta {
     ///
     /// # Errors
     /// `Config` when it names no bucket.
-    pub fn in_bucket(location: &str, store: StorePlan) -> Result<Self, WarehouseError> {
+    pub fn in_bucket(
+        location: &str,
+        store: StorePlan,
+        traffic: Traffic,
+    ) -> Result<Self, WarehouseError> {
         let (name, prefix) = location.split_once('/').unwrap_or((location, ""));
         let is_bucket = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
         if name.is_empty() || !name.chars().all(is_bucket) {
@@ -135,7 +140,7 @@ impl Delta {
         })?;
         let proof = prefix.clone().join("_tidemill").join("_conditional");
         Ok(Self::at(Location::Bucket(Bucket {
-            objects: Arc::new(Objects::new(store, name, proof)),
+            objects: Arc::new(Objects::new(store, traffic, name, proof)),
             name: name.to_owned(),
             prefix,
         })))
@@ -158,9 +163,10 @@ impl Delta {
         folder: &str,
         base: &Path,
         store: StorePlan,
+        traffic: Traffic,
     ) -> Result<Self, WarehouseError> {
         if let Some(location) = folder.strip_prefix("s3://") {
-            return Self::in_bucket(location, store);
+            return Self::in_bucket(location, store, traffic);
         }
         if folder.is_empty() {
             return Err(WarehouseError::Url {

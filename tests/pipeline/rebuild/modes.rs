@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::StreamWriter;
 use rusqlite::Connection;
 use serde_json::Value;
+use tidemill::connection::traffic::Traffic;
 use tidemill::warehouse::{self, Warehouse};
 use tidemill_tests::guests;
 use tidemill_tests::postgres::{Server, execute};
@@ -51,7 +52,7 @@ impl Shop {
         }
         let project = Project::with_file(&text)?;
         Ok(Self {
-            warehouse: warehouse::open(&url, "public", project.path())?,
+            warehouse: warehouse::open(&url, "public", project.path(), &Traffic::default())?,
             project,
             url,
         })

@@ -229,7 +229,6 @@ pub(super) fn of_batch(errands: &[Errand], outcome: &Result<Outcome, Error>) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use chrono::DateTime;
@@ -246,7 +245,6 @@ mod tests {
             extract: Vec::new(),
             transform: None,
             load: None,
-            store_requests: BTreeMap::new(),
             store: None,
         }
     }

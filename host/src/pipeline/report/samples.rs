@@ -38,7 +38,7 @@ impl RunReport {
         if let Some(load) = &self.load {
             load.sample(&mut samples);
         }
-        for ((operation, outcome), count) in &self.store_requests {
+        for ((operation, outcome), count) in self.store.iter().flat_map(|moved| &moved.by_request) {
             let labels = [
                 ("operation", operation.clone()),
                 ("outcome", (*outcome).to_owned()),
@@ -181,6 +181,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::connection::traffic::Moved;
     use crate::contract::ModuleRef;
     use crate::digest::Digest;
     use crate::pipeline::report::{LandingLoaded, SweepReport, TableExtracted, TableTransformed};
@@ -276,8 +277,10 @@ mod tests {
                 landings: vec![landing],
                 ..LoadReport::default()
             }),
-            store_requests: [(("PutObject".to_owned(), "ok"), 5)].into(),
-            store: None,
+            store: Some(Moved {
+                by_request: [(("PutObject".to_owned(), "ok"), 5)].into(),
+                ..Moved::default()
+            }),
         }
     }
 

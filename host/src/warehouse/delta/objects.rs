@@ -38,6 +38,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::{Encryption, StorePlan};
 use crate::connection::aws;
+use crate::connection::traffic::Traffic;
 
 /// How long one request may take, its body included: a data file of 64 MiB at half a megabyte a second.
 const REQUEST: Duration = Duration::from_secs(120);
@@ -68,6 +69,7 @@ pub(super) struct Objects(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     plan: StorePlan,
+    traffic: Traffic,
     bucket: String,
     /// Where the proof is.
     proof: Key,
@@ -77,9 +79,10 @@ struct Inner {
 
 impl Objects {
     /// The objects of `bucket`; the one that is the proof is called `proof`. Nothing is contacted yet.
-    pub(super) fn new(plan: StorePlan, bucket: &str, proof: Key) -> Self {
+    pub(super) fn new(plan: StorePlan, traffic: Traffic, bucket: &str, proof: Key) -> Self {
         Self(Arc::new(Inner {
             plan,
+            traffic,
             bucket: bucket.to_owned(),
             proof,
             store: OnceCell::new(),
@@ -92,6 +95,7 @@ impl Objects {
     pub(super) fn of(store: Arc<dyn ObjectStore>, proof: Key) -> Self {
         Self(Arc::new(Inner {
             plan: StorePlan::default(),
+            traffic: Traffic::default(),
             bucket: "test".into(),
             proof,
             store: OnceCell::new_with(Some(store)),
@@ -103,7 +107,7 @@ impl Objects {
 impl Inner {
     async fn store(&self) -> Result<&Arc<dyn ObjectStore>> {
         let connecting = async {
-            let store = connect(&self.plan, &self.bucket).await?;
+            let store = connect(&self.plan, &self.traffic, &self.bucket).await?;
             Ok(Arc::new(store) as Arc<dyn ObjectStore>)
         };
         self.store.get_or_try_init(|| connecting).await
@@ -232,7 +236,7 @@ fn failure(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
     }
 }
 
-async fn connect(plan: &StorePlan, bucket: &str) -> Result<AmazonS3> {
+async fn connect(plan: &StorePlan, traffic: &Traffic, bucket: &str) -> Result<AmazonS3> {
     let settings = aws::configuration(plan).await;
     let region = settings.region().ok_or_else(|| failure(NoRegion))?;
     let provider = settings.credentials_provider();
@@ -253,7 +257,7 @@ async fn connect(plan: &StorePlan, bucket: &str) -> Result<AmazonS3> {
         .with_region(region.as_ref())
         .with_credentials(Arc::new(credentials))
         .with_client_options(client)
-        .with_http_connector(Counting(ReqwestConnector::default()))
+        .with_http_connector(Counting(ReqwestConnector::default(), traffic.clone()))
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_checksum_algorithm(Checksum::SHA256)
         .with_retry(retries);
@@ -282,12 +286,12 @@ fn encryption(encryption: Option<&Encryption>) -> Vec<(&'static str, &str)> {
 
 /// A connection that counts what goes over it.
 #[derive(Debug)]
-struct Counting<C>(C);
+struct Counting<C>(C, Traffic);
 
 impl HttpConnector for Counting<ReqwestConnector> {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient> {
         let client = self.0.connect(options)?;
-        Ok(HttpClient::new(Counting(client)))
+        Ok(HttpClient::new(Counting(client, self.1.clone())))
     }
 }
 
@@ -295,16 +299,42 @@ impl HttpConnector for Counting<ReqwestConnector> {
 impl HttpService for Counting<HttpClient> {
     async fn call(&self, request: HttpRequest) -> std::result::Result<HttpResponse, HttpError> {
         tracing::trace!(method = %request.method(), uri = %request.uri(), "asks the store");
-        aws::TRAFFIC.sent(request.body().content_length() as u64);
+        let (operation, traffic) = (operation(&request), &self.1);
+        traffic.sent(request.body().content_length() as u64);
         let is_head = request.method() == "HEAD";
-        let answer = self.0.execute(request).await?;
+        let answer = self.0.execute(request).await;
+        let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+        traffic.answered(operation, status);
+        let answer = answer?;
         let length = answer.headers().get("content-length");
         let length = length
             .filter(|_| !is_head)
             .and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse().ok());
-        aws::TRAFFIC.received(length.unwrap_or_default());
+        traffic.received(length.unwrap_or_default());
         Ok(answer)
+    }
+}
+
+/// What Amazon calls a request of this client.
+fn operation(request: &HttpRequest) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    let asks = |name: &str| {
+        let mut names = query.split('&').filter_map(|part| part.split('=').next());
+        names.any(|asked| asked == name)
+    };
+    match request.method().as_str() {
+        "HEAD" => "HeadObject",
+        "GET" if asks("list-type") => "ListObjectsV2",
+        "GET" => "GetObject",
+        "POST" if asks("uploads") => "CreateMultipartUpload",
+        "POST" if asks("delete") => "DeleteObjects",
+        "POST" => "CompleteMultipartUpload",
+        "PUT" if asks("uploadId") => "UploadPart",
+        "PUT" => "PutObject",
+        "DELETE" if asks("uploadId") => "AbortMultipartUpload",
+        "DELETE" => "DeleteObject",
+        _ => "",
     }
 }
 

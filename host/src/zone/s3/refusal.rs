@@ -35,7 +35,7 @@ impl Refusal {
         let message = match (error.message(), &code) {
             (Some(message), _) => message.to_owned(),
             (None, Some(_)) => String::new(),
-            (None, None) => chain(error),
+            (None, None) => aws::chain(error),
         };
         Self {
             status: answer.map(|answer| answer.status().as_u16()),
@@ -56,7 +56,7 @@ impl Refusal {
         Self {
             status: None,
             code: None,
-            message: format!("the answer broke off: {}", chain(error)),
+            message: format!("the answer broke off: {}", aws::chain(error)),
             request,
             is_unanswered: true,
         }
@@ -104,20 +104,6 @@ impl fmt::Display for Refusal {
 }
 
 impl Error for Refusal {}
-
-/// An error and its causes, each said once.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let said = error.to_string();
-        if !parts.iter().any(|part| part.contains(&said)) {
-            parts.push(said);
-        }
-        next = error.source();
-    }
-    parts.join(": ")
-}
 
 #[cfg(test)]
 mod tests {

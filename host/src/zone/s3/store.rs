@@ -9,17 +9,19 @@ use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::{
     BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
 };
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::super::ZoneError;
 use super::super::log::Memory;
-use super::super::requests::Requests;
 use crate::config::StorePlan;
 use crate::connection::aws;
+use crate::connection::traffic::Traffic;
 
 /// How often a request is sent before it counts as failed; the client waits longer each time, by chance, and as long as
 /// a store wants that says `SlowDown`.
@@ -35,7 +37,7 @@ const REQUEST: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct Store {
     plan: StorePlan,
-    requests: Requests,
+    traffic: Traffic,
     /// Made by the first who needs it: a run with folders alone looks for no credentials.
     client: OnceCell<Client>,
     /// What buckets were seen to do, by bucket.
@@ -59,7 +61,7 @@ impl Store {
     pub fn new(plan: StorePlan) -> Self {
         Self {
             plan,
-            requests: Requests::default(),
+            traffic: Traffic::default(),
             client: OnceCell::new(),
             proven: Mutex::default(),
             memory: Memory::default(),
@@ -74,13 +76,13 @@ impl Store {
         &self.plan
     }
 
-    /// The requests that were sent.
-    pub(in crate::zone) fn requests(&self) -> &Requests {
-        &self.requests
+    /// What was sent and what came back.
+    pub(in crate::zone) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     pub(super) async fn client(&self) -> &Client {
-        let connecting = || connect(&self.plan, self.requests.clone());
+        let connecting = || connect(&self.plan, self.traffic.clone());
         self.client.get_or_init(connecting).await
     }
 
@@ -109,7 +111,7 @@ impl Store {
 
 /// Counts what is sent and what comes back.
 #[derive(Debug)]
-struct Count;
+struct Count(Traffic);
 
 #[dyn_dispatch_hint]
 impl Intercept for Count {
@@ -129,7 +131,8 @@ impl Intercept for Count {
             uri = request.uri(),
             "asks the store"
         );
-        aws::TRAFFIC.sent(request.body().content_length().unwrap_or_default());
+        self.0
+            .sent(request.body().content_length().unwrap_or_default());
         Ok(())
     }
 
@@ -148,12 +151,26 @@ impl Intercept for Count {
         let length = length
             .filter(|_| !is_head)
             .and_then(|length| length.parse().ok());
-        aws::TRAFFIC.received(length.unwrap_or_default());
+        self.0.received(length.unwrap_or_default());
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        settings: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = settings.load::<Metadata>().map_or("", Metadata::name);
+        let status = context
+            .response()
+            .map(|response| response.status().as_u16());
+        self.0.answered(operation, status);
         Ok(())
     }
 }
 
-async fn connect(plan: &StorePlan, requests: Requests) -> Client {
+async fn connect(plan: &StorePlan, traffic: Traffic) -> Client {
     let retries = RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_max_backoff(LONGEST_WAIT);
@@ -166,8 +183,7 @@ async fn connect(plan: &StorePlan, requests: Requests) -> Client {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .retry_config(retries)
         .timeout_config(timeouts)
-        .interceptor(requests)
-        .interceptor(Count);
+        .interceptor(Count(traffic));
     if let Some(endpoint) = &plan.endpoint {
         // Names of buckets are names of hosts at Amazon only.
         config = config.endpoint_url(endpoint).force_path_style(true);

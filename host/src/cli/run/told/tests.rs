@@ -154,7 +154,6 @@ fn run_report() -> RunReport {
         extract: vec![extract_report()],
         transform: Some(transform_report()),
         load: Some(load_report()),
-        store_requests: BTreeMap::new(),
         store: None,
     }
 }

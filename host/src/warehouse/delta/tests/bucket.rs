@@ -4,6 +4,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 
 use super::*;
+use crate::connection::traffic::Traffic;
 use crate::warehouse::delta::location::Bucket;
 use crate::warehouse::delta::objects::Objects;
 use crate::warehouse::{LandingRows, Rebuild, Sweep, TableRebuild};
@@ -181,7 +182,8 @@ async fn large_files_are_read_in_pieces() {
 
 #[test]
 fn a_url_names_a_bucket_and_a_prefix() {
-    let open = |url: &str| crate::warehouse::open(url, "public", Path::new("/"));
+    let open =
+        |url: &str| crate::warehouse::open(url, "public", Path::new("/"), &Traffic::default());
     let target = |url: &str| open(url).expect(url).target().to_owned();
     assert_eq!(target("delta://s3://lake"), "s3://lake/");
     assert_eq!(target("delta://s3://lake/the/star/"), "s3://lake/the/star");

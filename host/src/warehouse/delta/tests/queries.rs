@@ -1,6 +1,7 @@
 //! What can be asked, what is refused, and how tables grow columns.
 
 use super::*;
+use crate::connection::traffic::Traffic;
 use crate::error::{Classify as _, ErrorKind};
 
 fn orders() -> Given {
@@ -335,7 +336,14 @@ async fn other_programs_read_the_tables_with_the_oldest_protocol() {
 
 #[test]
 fn a_url_names_a_folder_below_the_base_or_an_absolute_one() {
-    let open = |url: &str| crate::warehouse::open(url, "public", Path::new("/base/project"));
+    let open = |url: &str| {
+        crate::warehouse::open(
+            url,
+            "public",
+            Path::new("/base/project"),
+            &Traffic::default(),
+        )
+    };
     let target = |url: &str| open(url).expect(url).target().to_owned();
     assert_eq!(target("delta://./warehouse"), "/base/project/warehouse");
     assert_eq!(target("delta://warehouse"), "/base/project/warehouse");
