@@ -81,7 +81,7 @@ impl Account {
 
     /// The same after the first landing, and the function that made it.
     pub(crate) async fn landed() -> Result<(Self, Function)> {
-        let mut account = Self::on_servers().await?;
+        let account = Self::on_servers().await?;
         let mut extract = account.function("extract");
         let answer = account.call(&mut extract, &schedule()).await?;
         answer.being("done")?;

@@ -4,36 +4,33 @@
 //! landing the tables are made at the same time, as many as there are cores. A table whose module fails
 //! stays behind at that landing; the others go on.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+mod backlog;
+mod commit;
+mod making;
 
-use futures::stream::{self, StreamExt as _};
-use tracing::{Instrument as _, Span};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::claim::Claims;
 use super::current::current_inputs;
-use super::execute::{Outcome, inputs_of};
 use super::halt::HaltError;
 use super::history;
-use super::inputs::{InputError, Landings};
+use super::inputs::Landings;
 use super::maker::Maker;
 use super::modules::Made;
 use super::rebuild::Standing;
-use super::report::{LeftOver, RejectReason, TableFailure, TableTransformed, TransformReport, Why};
+use super::report::{LeftOver, TableFailure, TransformReport, Why};
 use super::spans;
-use super::sweep::{Begun, Notes};
-use crate::digest::Digest;
+use super::sweep::Notes;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::manifest::{
-    FORMAT, InputObjects, LandingManifest, ManifestError, ManifestLog, ProcessedManifest, Through,
-};
+use crate::manifest::{FORMAT, ManifestLog, ProcessedManifest, Through};
 use crate::run::{Halt, Stage};
-use crate::sandbox::Reject;
 use crate::table::TableName;
 use crate::zone::parquet::WRITER;
-
-/// Reasons of refused rows that a report shows.
-const REASONS: usize = 8;
+use backlog::Pass;
+pub(super) use backlog::pending_landings;
+use making::{Attempt, transformed};
+pub(super) use making::{inputs_digest, reasons};
 
 /// Why a table is not transformed, though its module could make it.
 #[derive(Debug, thiserror::Error)]
@@ -75,56 +72,6 @@ pub(super) struct Transformation<'a> {
     pub(super) failed: BTreeSet<String>,
     /// Whether what dead runs left has been looked for.
     pub(super) swept: bool,
-}
-
-/// What became of one table of a landing.
-enum Attempt {
-    /// What was made, and the span in which it was.
-    Made(Box<Outcome>, Span),
-    Failed(crate::Error),
-    /// Another run is at it, or has just made it.
-    Elsewhere,
-}
-
-/// What is pending of a source.
-#[derive(Default)]
-struct Backlog {
-    /// By table, its landings.
-    tables: BTreeMap<String, BTreeSet<u64>>,
-    /// Tables of which nothing can be made yet.
-    waiting: BTreeSet<String>,
-    failures: Vec<TableFailure>,
-}
-
-impl Backlog {
-    /// The oldest landing of which anything is pending, with the tables that are due.
-    fn next(&self) -> Option<(u64, BTreeSet<String>)> {
-        let landing = self.tables.values().flatten().min().copied()?;
-        let due = self.tables.iter().filter(|(_, l)| l.contains(&landing));
-        Some((landing, due.map(|(table, _)| table.clone()).collect()))
-    }
-
-    fn done(&mut self, landing: u64) {
-        for landings in self.tables.values_mut() {
-            landings.remove(&landing);
-        }
-    }
-}
-
-/// One look at the backlog.
-struct Pass<'r> {
-    backlog: Backlog,
-    /// Whether a manifest was committed.
-    committed: bool,
-    left: BTreeSet<LeftOver>,
-    report: &'r mut TransformReport,
-}
-
-impl Pass<'_> {
-    fn leave(&mut self, table: String, why: Why) {
-        self.backlog.tables.remove(&table);
-        self.left.insert(LeftOver { what: table, why });
-    }
 }
 
 impl Transformation<'_> {
@@ -256,93 +203,6 @@ impl Transformation<'_> {
         Ok(Some(committed.newest))
     }
 
-    /// Commits a manifest. Where runs share the work and another was faster with this number, it is put on top of that
-    /// one's, with those of its tables that nobody else has made: what a table is made of does not depend on it.
-    async fn commit(
-        &self,
-        notes: &Notes<ProcessedManifest>,
-        begun: Begun,
-        manifest: ProcessedManifest,
-        base: Option<ProcessedManifest>,
-    ) -> Result<Committed> {
-        if self.claims.is_none() {
-            notes.commit(&begun, &self.maker.output, &manifest).await?;
-            return Ok(Committed {
-                newest: manifest,
-                begun,
-                ours: true,
-            });
-        }
-        let log = ManifestLog::<ProcessedManifest>::new(self.maker.reader.processed.clone(), "");
-        let (mut begun, mut manifest) = (begun, manifest);
-        loop {
-            match log.commit(&manifest).await {
-                Ok(()) => {
-                    return Ok(Committed {
-                        newest: manifest,
-                        begun,
-                        ours: true,
-                    });
-                }
-                Err(ManifestError::Taken { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let Some(newest) = log.newest().await? else {
-                continue;
-            };
-            let on_top = self.on_top(manifest, base.as_ref(), &newest).await?;
-            if on_top.tables.is_empty() {
-                return Ok(Committed {
-                    newest,
-                    begun,
-                    ours: false,
-                });
-            }
-            // The new note before the old one goes: an object is never without one.
-            let due = on_top.tables.keys().cloned().collect();
-            let next = notes
-                .begin(
-                    &self.maker.run,
-                    on_top.sequence,
-                    self.prefixes(&on_top, &due),
-                )
-                .await?;
-            notes.forget(&begun).await;
-            tracing::info!(
-                manifest = on_top.sequence,
-                "another run was faster: on top of it"
-            );
-            (begun, manifest) = (next, on_top);
-        }
-    }
-
-    /// What of `ours`, which was made on top of `base`, is still to be done on top of `newest`.
-    async fn on_top(
-        &self,
-        ours: ProcessedManifest,
-        base: Option<&ProcessedManifest>,
-        newest: &ProcessedManifest,
-    ) -> Result<ProcessedManifest> {
-        let mut manifest = self.manifest(ours.landing, Some(newest)).await?;
-        for (table, made) in ours.tables {
-            let before = base.and_then(|base| base.through.get(&table));
-            let rebuilt = base.and_then(|base| base.rebuilt.get(&table));
-            let is_ours =
-                newest.through.get(&table) == before && newest.rebuilt.get(&table) == rebuilt;
-            if is_ours {
-                self.note(&mut manifest, &table, ours.landing);
-                manifest.tables.insert(table, made);
-            }
-        }
-        for (table, kept) in ours.current {
-            let known = manifest.current.get(&table).map(|known| known.landing);
-            if known.is_none_or(|known| known < kept.landing) {
-                manifest.current.insert(table, kept);
-            }
-        }
-        Ok(manifest.formatted())
-    }
-
     /// Leaves alone what another run has made anew since the modules were loaded, perhaps with another version. What is
     /// rebuilt from here on takes the number of the manifest that this run would commit.
     fn leave_rebuilt(&mut self, newest: Option<&ProcessedManifest>, report: &mut TransformReport) {
@@ -372,40 +232,6 @@ impl Transformation<'_> {
         }
     }
 
-    /// What is to be transformed.
-    async fn backlog(
-        &self,
-        newest: Option<&ProcessedManifest>,
-        landed: &LandingManifest,
-    ) -> Result<Backlog> {
-        let mut backlog = Backlog::default();
-        let open = |made: &&Made| !self.failed.contains(&made.table);
-        for made in self.tables.iter().filter(open) {
-            let through_of = newest.and_then(|m| m.through.get(&made.table));
-            let done = through_of.map_or(0, |through| through.landing);
-            let table = made.table.clone();
-            match pending_landings(&self.landings, made, done, landed.sequence).await {
-                Ok(landings) => {
-                    backlog.tables.insert(table, landings);
-                }
-                Err(error) => match error.downcast_ref::<InputError>() {
-                    Some(InputError::NotLanded(input))
-                        if self.claims.is_some()
-                            && landed.waiting.iter().any(|waits| waits.as_str() == input) =>
-                    {
-                        backlog.waiting.insert(table);
-                    }
-                    Some(_) => {
-                        let failure = TableFailure::new(table, Stage::Transform, &error);
-                        backlog.failures.push(failure);
-                    }
-                    None => return Err(error),
-                },
-            }
-        }
-        Ok(backlog)
-    }
-
     async fn manifest(
         &self,
         landing: u64,
@@ -428,104 +254,6 @@ impl Transformation<'_> {
             rebuilt: newest.map(|m| m.rebuilt.clone()).unwrap_or_default(),
             rebuilds: BTreeMap::new(),
         })
-    }
-
-    /// Makes the tables that are due, several at a time, until the word to stop comes.
-    async fn make(
-        &self,
-        manifest: &ProcessedManifest,
-        due: &BTreeSet<String>,
-    ) -> Vec<(String, Duration, Attempt)> {
-        let mut due: Vec<&Made> = self
-            .tables
-            .iter()
-            .filter(|made| due.contains(&made.table))
-            .collect();
-        if self.claims.is_some() && !due.is_empty() {
-            // Runs that begin at the same time do not all ask for the same table first.
-            let first = self
-                .maker
-                .run
-                .as_str()
-                .bytes()
-                .map(usize::from)
-                .sum::<usize>()
-                % due.len();
-            due.rotate_left(first);
-        }
-        let mut attempts: Vec<_> = stream::iter(due.into_iter().enumerate())
-            .map(|(place, made)| async move {
-                let started = Instant::now();
-                let attempt = self.attempt(manifest, made).await;
-                (place, (made.table.clone(), started.elapsed(), attempt))
-            })
-            // Not in their order: what is complete must not wait for what is not.
-            .buffer_unordered(self.maker.at_once.max(1))
-            .take_until(Box::pin(self.halt.called()))
-            .collect()
-            .await;
-        attempts.sort_by_key(|(place, _)| *place);
-        attempts.into_iter().map(|(_, attempt)| attempt).collect()
-    }
-
-    async fn attempt(&self, manifest: &ProcessedManifest, made: &Made) -> Attempt {
-        match self.claim(manifest, made).await {
-            Ok(true) => {}
-            Ok(false) => return Attempt::Elsewhere,
-            Err(error) => return Attempt::Failed(error),
-        }
-        let observer = &self.maker.observer;
-        observer.began(Stage::Transform, &made.table, None);
-        let span = spans::table(Stage::Transform, &made.source, &made.table);
-        let making = self.make_one(manifest, made).instrument(span.clone());
-        let outcome = making.await;
-        let said = match &outcome {
-            Ok(outcome) => format!(
-                "{} rows, {} rejected",
-                outcome.rows_out(),
-                outcome.rows_rejected()
-            ),
-            Err(error) => format!("failed: {error}"),
-        };
-        observer.ended(Stage::Transform, &made.table, &said);
-        match outcome {
-            Ok(outcome) => Attempt::Made(Box::new(outcome), span),
-            Err(error) => {
-                spans::failed(&span);
-                Attempt::Failed(error)
-            }
-        }
-    }
-
-    /// Takes a table of a landing where runs share the work; false where another has it, or has just made it.
-    async fn claim(&self, manifest: &ProcessedManifest, made: &Made) -> Result<bool> {
-        let Some(claims) = &self.claims else {
-            return Ok(true);
-        };
-        let work = format!("{}/{:010}", super::folder(&made.table), manifest.landing);
-        if !claims.take(&work).await? {
-            return Ok(false);
-        }
-        let log = ManifestLog::<ProcessedManifest>::new(self.maker.reader.processed.clone(), "");
-        if log.find(manifest.sequence).await?.is_some() {
-            // Somebody has committed since the backlog was looked at.
-            let newest = log.newest().await?;
-            let through = newest.as_ref().and_then(|n| n.through.get(&made.table));
-            if through.is_some_and(|through| through.landing >= manifest.landing) {
-                claims.release(&work).await;
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn make_one(&self, manifest: &ProcessedManifest, made: &Made) -> Result<Outcome> {
-        let (landing, kept) = (manifest.landing, &manifest.current);
-        let (inputs, keys) = inputs_of(&self.landings, &made.module, landing, kept).await?;
-        let landing = self.landings.get(landing).await?;
-        let prefix = self.made_below(manifest, &made.table);
-        let given = (inputs, keys);
-        self.maker.make(made, &landing, given, prefix).await
     }
 
     fn current_inputs(&self) -> BTreeSet<&str> {
@@ -574,96 +302,4 @@ impl Transformation<'_> {
         }
         Ok(())
     }
-}
-
-/// A manifest that stands in the log.
-struct Committed {
-    /// The newest one.
-    newest: ProcessedManifest,
-    /// The note of it.
-    begun: Begun,
-    /// Whether this run committed it; if not, others have made all of it.
-    ours: bool,
-}
-
-/// The landings after `done` in which some input of the table changed.
-///
-/// # Errors
-/// `Config` when an input's table has never been landed.
-pub(super) async fn pending_landings(
-    landings: &Landings,
-    made: &Made,
-    done: u64,
-    through: u64,
-) -> Result<BTreeSet<u64>> {
-    let mut pending = BTreeSet::new();
-    for input in &made.module.description().inputs {
-        if landings.state(&input.table, through).await?.is_none() {
-            return Err(InputError::NotLanded(input.table.clone()).into());
-        }
-        pending.extend(landings.chain(&input.table, done, through).await?);
-    }
-    Ok(pending)
-}
-
-fn transformed(
-    table: &str,
-    landing: u64,
-    outcome: &Outcome,
-    elapsed: Duration,
-) -> TableTransformed {
-    TableTransformed {
-        table: table.to_owned(),
-        landing,
-        module: outcome.table.module.clone(),
-        rows_in: outcome.table.rows_in,
-        rows_out: outcome.rows_out(),
-        rows_retracted: outcome.rows_retracted(),
-        rows_rejected: outcome.rows_rejected(),
-        reasons: reasons(&outcome.rejects, |message| outcome.shown(message)),
-        fuel: outcome.table.fuel,
-        bytes: outcome.bytes(),
-        elapsed,
-    }
-}
-
-/// The commonest reasons for which rows were refused, at most [`REASONS`].
-///
-/// `shown` makes of a message what may be shown of it.
-pub(super) fn reasons<'r>(
-    rejects: &'r [Reject],
-    shown: impl Fn(&'r str) -> &'r str,
-) -> Vec<RejectReason> {
-    let mut by_code: BTreeMap<&str, RejectReason> = BTreeMap::new();
-    for reject in rejects {
-        by_code
-            .entry(&reject.code)
-            .or_insert_with(|| RejectReason {
-                code: reject.code.clone(),
-                message: shown(&reject.message).to_owned(),
-                rows: 0,
-            })
-            .rows += 1;
-    }
-    let mut reasons: Vec<RejectReason> = by_code.into_values().collect();
-    reasons.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.code.cmp(&b.code)));
-    reasons.truncate(REASONS);
-    reasons
-}
-
-/// What a table of a landing is made from, as one digest: the landing, the module with its parameters, and every object
-/// in its order. What else decides about the bytes is how they are written.
-pub(super) fn inputs_digest(module: &Digest, inputs: &[InputObjects], landing: &Digest) -> Digest {
-    let mut parts: Vec<Vec<u8>> = vec![landing.as_bytes().to_vec(), module.as_bytes().to_vec()];
-    for input in inputs {
-        parts.push(input.table.as_str().as_bytes().to_vec());
-        parts.extend(input.base.iter().map(|o| o.sha256.as_bytes().to_vec()));
-        for landed in &input.landings {
-            parts.push(landed.landing.to_le_bytes().to_vec());
-            parts.extend(landed.changed.iter().map(|o| o.sha256.as_bytes().to_vec()));
-            parts.push(b"deleted".to_vec());
-            parts.extend(landed.deleted.iter().map(|o| o.sha256.as_bytes().to_vec()));
-        }
-    }
-    Digest::of_parts(parts.iter().map(Vec::as_slice))
 }
