@@ -47,7 +47,12 @@ async fn until_done(
                 time += time / 4;
                 event = json!({});
             }
-            Answer::Killed => bail!("it did not end before its deadline: {}", function.log()),
+            // With a tenth of a second a busy machine may not even come to the word that time is over.
+            Answer::Killed => {
+                failed += 1;
+                time += time / 4;
+                event = json!({});
+            }
         }
     }
     bail!("it never was done: {}", function.log())
