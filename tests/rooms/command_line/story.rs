@@ -158,7 +158,13 @@ async fn story(mut project: Project) -> Result<()> {
     }
     ensure!(service.0.try_wait()?.is_none(), "the service ended");
     let log = std::fs::read_to_string(project.path().join("serve.log"))?;
-    ensure!(!log.contains("ERROR"), "{log}");
+    // A run that finds the other one loading warns of it, and the next one loads.
+    let level = |line: &str| line.split_whitespace().nth(1).map(str::to_owned);
+    ensure!(
+        log.lines()
+            .all(|line| level(line).as_deref() != Some("ERROR")),
+        "{log}"
+    );
     project.done(["verify"])?;
     Ok(())
 }
