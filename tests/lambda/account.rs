@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tidemill_tests::lambda::{Answer, Function};
 use tidemill_tests::store::Store;
 use tidemill_tests::world::{At, Beginning, World};
@@ -21,21 +20,6 @@ pub(crate) struct Account {
     pub(crate) processed: String,
     /// Manifests that a function has been told of.
     told: BTreeSet<String>,
-}
-
-/// The folder that every function has as its `/tmp`, where compiled modules are.
-pub(crate) fn cache() -> Result<String> {
-    static CACHE: Mutex<Option<TempDir>> = Mutex::new(None);
-    let mut cache = CACHE.lock().expect("no test fails while it makes a folder");
-    if cache.is_none() {
-        *cache = Some(
-            tempfile::Builder::new()
-                .prefix("tidemill-function-")
-                .tempdir()?,
-        );
-    }
-    let path = cache.as_ref().context("it was made")?.path().join("cache");
-    Ok(path.display().to_string())
 }
 
 impl Account {
@@ -59,7 +43,6 @@ impl Account {
             let name = format!("TIDEMILL_LAKE__{zone}");
             world.project.set(&name, &format!("s3://{bucket}"));
         }
-        world.project.set("TIDEMILL_CACHE", &cache()?);
         copy(&world.project.path().join("lake/modules"), &store, &modules).await?;
         Ok(Self {
             world,
@@ -82,19 +65,19 @@ impl Account {
     /// The same after the first landing, and the function that made it.
     pub(crate) async fn landed() -> Result<(Self, Function)> {
         let account = Self::on_servers().await?;
-        let mut extract = account.function("extract");
+        let mut extract = account.function("extract")?;
         let answer = account.call(&mut extract, &schedule()).await?;
         answer.being("done")?;
         Ok((account, extract))
     }
 
     /// A function that does one stage.
-    pub(crate) fn function(&self, stage: &str) -> Function {
+    pub(crate) fn function(&self, stage: &str) -> Result<Function> {
         self.function_with(stage, &[])
     }
 
     /// The same with more variables.
-    pub(crate) fn function_with(&self, stage: &str, more: &[(&str, &str)]) -> Function {
+    pub(crate) fn function_with(&self, stage: &str, more: &[(&str, &str)]) -> Result<Function> {
         let variables = [&[("TIDEMILL_STAGE", stage)], more].concat();
         Function::new(&self.world.project, stage, &variables)
     }

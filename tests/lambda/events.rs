@@ -11,7 +11,7 @@ use super::account::Account;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_asks_for_nothing_is_ignored_and_what_is_strange_is_refused() -> Result<()> {
     let account = Account::on_servers().await?;
-    let mut transform = account.function("transform");
+    let mut transform = account.function("transform")?;
     let test =
         json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": account.ingestion});
     let other = created(
@@ -58,7 +58,7 @@ async fn what_asks_for_nothing_is_ignored_and_what_is_strange_is_refused() -> Re
         .call(&mut transform, &batch(&[test, stranger, other]))
         .await?;
     ensure!(answer.done()? == json!({"batchItemFailures": [{"itemIdentifier": "message-1"}]}));
-    let mut load = account.function("load");
+    let mut load = account.function("load")?;
     let (_, message) = account
         .call(&mut load, &json!({"tables": ["dim_date"]}))
         .await?
@@ -78,7 +78,7 @@ async fn what_asks_for_nothing_is_ignored_and_what_is_strange_is_refused() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_that_is_wrong_is_told_before_the_first_call() -> Result<()> {
     let account = Account::on_servers().await?;
-    let mut function = account.function_with("load", &[("TIDEMILL_LIMITS__MEMORY", "lots")]);
+    let mut function = account.function_with("load", &[("TIDEMILL_LIMITS__MEMORY", "lots")])?;
     let (kind, message) = account.call(&mut function, &Value::Null).await?.failed()?;
     ensure!(
         kind == "config" && message.contains("which is not a size"),
@@ -101,7 +101,7 @@ async fn the_project_file_may_be_an_object() -> Result<()> {
     put.body(std::fs::read(&file)?.into()).send().await?;
     std::fs::remove_file(&file)?;
     let url = format!("s3://{bucket}/etc/project.toml");
-    let mut extract = account.function_with("extract", &[("TIDEMILL_PROJECT", &url)]);
+    let mut extract = account.function_with("extract", &[("TIDEMILL_PROJECT", &url)])?;
     account
         .call(&mut extract, &json!({}))
         .await?
@@ -112,7 +112,7 @@ async fn the_project_file_may_be_an_object() -> Result<()> {
         "{log}"
     );
     let gone = format!("s3://{bucket}/etc/none.toml");
-    let mut extract = account.function_with("extract", &[("TIDEMILL_PROJECT", &gone)]);
+    let mut extract = account.function_with("extract", &[("TIDEMILL_PROJECT", &gone)])?;
     let (_, message) = account.call(&mut extract, &json!({})).await?.failed()?;
     ensure!(message.contains("etc/none.toml is missing"), "{message}");
     Ok(())

@@ -1,5 +1,5 @@
-//! The program as three functions of AWS Lambda: real processes, a runtime interface that kills at the deadline, a real
-//! store and a real warehouse.
+//! The bundle as three functions of AWS Lambda: real processes of what `cargo x bundle` made, a runtime interface that kills at
+//! the deadline, one that others wrote, a real store and a real warehouse.
 
 #![allow(
     clippy::indexing_slicing,
@@ -11,7 +11,9 @@ mod account;
 mod cold;
 mod days;
 mod deadline;
+mod emulator;
 mod events;
+mod metrics;
 mod secrets;
 mod sharing;
 

@@ -104,7 +104,7 @@ async fn a_password_that_was_rotated_while_a_function_is_warm_is_read_again() ->
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.as_str()),
         ("TIDEMILL_SOURCE__TOTESYS__URL", url.as_str()),
     ];
-    let mut extract = account.function_with("extract", &variables);
+    let mut extract = account.function_with("extract", &variables)?;
     account
         .call(&mut extract, &schedule())
         .await?
@@ -140,7 +140,7 @@ async fn a_password_that_was_rotated_while_a_function_is_warm_is_read_again() ->
     }
     // The load stage needs no source, and asks for nothing.
     let asked = kept.lock().expect("no test holds it").asked;
-    let mut transform = account.function_with("transform", &variables);
+    let mut transform = account.function_with("transform", &variables)?;
     account
         .call(&mut transform, &json!({}))
         .await?

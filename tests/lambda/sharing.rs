@@ -14,7 +14,7 @@ const CALLS: usize = 10;
 async fn at_once(account: &Account, stage: &str, event: &Value) -> Result<Vec<Value>> {
     let mut functions: Vec<Function> = Vec::new();
     for _ in 0..CALLS {
-        functions.push(account.function(stage));
+        functions.push(account.function(stage)?);
     }
     let project = &account.world.project;
     let calls = functions.iter_mut().map(|function| async move {
@@ -73,13 +73,13 @@ async fn ten_calls_of_one_event_do_the_work_once() -> Result<()> {
 async fn functions_may_have_tables_of_their_own() -> Result<()> {
     let (mut account, _) = Account::landed().await?;
     let own = [("TIDEMILL_TABLES", "dim_date,dim_staff")];
-    let mut some = account.function_with("transform", &own);
+    let mut some = account.function_with("transform", &own)?;
     let answer = account.call(&mut some, &json!({})).await?.being("done")?;
     let (_, once) = made(&[answer]);
     ensure!(once.len() == 2, "{once:?}");
-    let mut rest = account.function("transform");
+    let mut rest = account.function("transform")?;
     account.call(&mut rest, &json!({})).await?.being("done")?;
-    let mut load = account.function("load");
+    let mut load = account.function("load")?;
     account.call(&mut load, &json!({})).await?.being("done")?;
     account.check().await
 }

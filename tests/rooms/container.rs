@@ -21,34 +21,12 @@ use tidemill_tests::oci::{Guard, OciRegistry};
 use tidemill_tests::project::Project;
 use tidemill_tests::versions::component;
 
-/// The variable by which `cargo x test` names itself.
-const XTASK: &str = "TIDEMILL_XTASK";
-
 /// Bundles the program of the tests; gives the folder and what was said.
 fn bundle(target: &str, more: &[&str]) -> Result<(TempDir, String)> {
-    let xtask = tidemill_tests::variable(XTASK);
-    let xtask = xtask.context("run the tests with `cargo x test`: it bundles, too")?;
     let out = tempfile::Builder::new()
         .prefix("tidemill-bundle-")
         .tempdir()?;
-    let output = Command::new(xtask)
-        .current_dir(binary::workspace())
-        .args([
-            "bundle",
-            "--target",
-            target,
-            "--profile",
-            "dev",
-            "--program",
-        ])
-        .arg(binary::path()?)
-        .arg("--out")
-        .arg(out.path())
-        .args(more)
-        .output()?;
-    let said = String::from_utf8(output.stdout)?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{said}{stderr}");
+    let said = tidemill_tests::bundle::make(target, out.path(), more, &[])?;
     Ok((out, said))
 }
 

@@ -1,26 +1,32 @@
-//! Functions of AWS Lambda: the program as a function's process, and the runtime interface that it talks to.
+//! Functions of AWS Lambda: what `cargo x bundle` made as a function's process, and the runtime interfaces that it talks to.
 //!
-//! The interface is four HTTP calls. This one enforces what an emulator does not: the deadline that it names is the
-//! deadline, and who is not done by then is killed. As in Lambda a process serves one call after the other, and `/tmp`
-//! outlives a process that was killed.
+//! ```text
+//! Task        a bundle that is unpacked, the variables and the disk of a function
+//! Function    its process under an interface of the tests' own, which enforces what an emulator does not: the deadline
+//!             that it names is the deadline, and who is not done by then is killed
+//! Emulator    functions under the interface that others wrote, called over HTTP
+//! ```
+//!
+//! As in Lambda a process serves one call after the other, and `/tmp` outlives a process that was killed.
 
-use std::collections::HashMap;
+mod emulator;
+mod interface;
+mod task;
+
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::routing::{get, post};
 use serde_json::Value;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::project::Project;
+pub use emulator::Emulator;
+use interface::{Call, Interface};
+pub use task::Task;
 
 /// How long a process may take to begin on a busy machine.
 const INIT: Duration = Duration::from_secs(120);
@@ -77,25 +83,6 @@ impl Answer {
     }
 }
 
-/// A call that waits for a process.
-struct Call {
-    request: String,
-    deadline_ms: u128,
-    event: String,
-}
-
-type Answers = Mutex<HashMap<String, oneshot::Sender<Answer>>>;
-
-/// What both sides of the interface share.
-struct Interface {
-    calls: AsyncMutex<mpsc::Receiver<Call>>,
-    answers: Answers,
-    /// Whether the process has asked for its first call.
-    is_ready: watch::Sender<bool>,
-    /// What it said if it could not begin.
-    init: Mutex<Option<Answer>>,
-}
-
 /// A process, with an interface of its own: what a killed one still asks for reaches nobody.
 struct Process {
     child: Child,
@@ -106,8 +93,7 @@ struct Process {
 /// A function: at most one process at a time.
 pub struct Function {
     process: Option<Process>,
-    bundle: PathBuf,
-    variables: Vec<(String, String)>,
+    task: Task,
     log: PathBuf,
 }
 
@@ -118,18 +104,23 @@ impl Drop for Function {
 }
 
 impl Function {
-    /// A function whose bundle is the folder of `project`, and which knows its variables and these. Its process begins with
-    /// its first call.
-    pub fn new(project: &Project, name: &str, variables: &[(&str, &str)]) -> Self {
+    /// A function that knows the variables of `project` and these. Its process begins with its first call.
+    ///
+    /// # Errors
+    /// When there is no room for temporary files.
+    pub fn new(project: &Project, name: &str, variables: &[(&str, &str)]) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self {
+        Ok(Self {
             process: None,
-            bundle: project.path().to_path_buf(),
-            variables: variables.iter().map(owned).collect(),
+            task: Task::new(project, variables)?,
             log: project.path().join(format!("function-{name}-{number}.log")),
-        }
+        })
+    }
+
+    /// Its code and its disk.
+    pub fn task(&self) -> &Task {
+        &self.task
     }
 
     /// Calls the function, which has `time` for it. As in Lambda, to begin takes none of that.
@@ -227,6 +218,8 @@ impl Function {
     /// When it cannot be started, or does not come to that.
     pub async fn start_cold(&mut self, project: &Project) -> Result<Duration> {
         self.kill();
+        // A function is not unpacked when it begins.
+        Task::root(project)?;
         let begun = Instant::now();
         self.begin(project).await?;
         let process = self.process.as_ref().context("it was begun")?;
@@ -257,33 +250,15 @@ impl Function {
             }
             self.process = None;
         }
-        let (calls, waiting) = mpsc::channel(1);
-        let interface = Arc::new(Interface {
-            calls: AsyncMutex::new(waiting),
-            answers: Mutex::default(),
-            is_ready: watch::Sender::new(false),
-            init: Mutex::default(),
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        let routes = routes(interface.clone());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (interface, address, calls) = Interface::serve().await?;
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(&self.log)?;
-        // Lambda starts a function without an argument.
-        let mut command = project.command(Vec::<String>::new())?;
+        let mut command = self
+            .task
+            .command(project, "tidemill", &address.to_string())?;
         command
-            .current_dir("/")
-            .env_remove("HOME")
-            .env("LAMBDA_TASK_ROOT", &self.bundle)
-            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
-            .env("AWS_LAMBDA_FUNCTION_NAME", "tidemill")
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024")
-            .env("TIDEMILL_LOG_FORMAT", "json")
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -308,95 +283,6 @@ async fn ended(process: u32) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn routes(interface: Arc<Interface>) -> Router {
-    const BASE: &str = "/2018-06-01/runtime";
-    Router::new()
-        .route(&format!("{BASE}/invocation/next"), get(next))
-        .route(
-            &format!("{BASE}/invocation/{{request}}/response"),
-            post(response),
-        )
-        .route(&format!("{BASE}/invocation/{{request}}/error"), post(error))
-        .route(&format!("{BASE}/init/error"), post(init_error))
-        .with_state(interface)
-}
-
-async fn next(State(interface): State<Arc<Interface>>) -> (HeaderMap, String) {
-    interface.is_ready.send_replace(true);
-    let call = interface.calls.lock().await.recv().await;
-    let Some(call) = call else {
-        // The function is gone, and its process is killed.
-        return std::future::pending().await;
-    };
-    let headers = [
-        ("lambda-runtime-aws-request-id", call.request),
-        ("lambda-runtime-deadline-ms", call.deadline_ms.to_string()),
-        (
-            "lambda-runtime-invoked-function-arn",
-            "arn:aws:lambda:eu-west-2:123456789012:function:tidemill".into(),
-        ),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1".into(),
-        ),
-        ("content-type", "application/json".into()),
-    ];
-    let headers = headers.into_iter().map(|(name, value)| {
-        let value = HeaderValue::from_str(&value).expect("it is plain text");
-        (HeaderName::from_static(name), value)
-    });
-    (headers.collect(), call.event)
-}
-
-fn tell(interface: &Interface, request: &str, answer: Answer) -> StatusCode {
-    let waiting = interface
-        .answers
-        .lock()
-        .expect("no test holds it")
-        .remove(request);
-    match waiting.map(|waiting| waiting.send(answer)) {
-        Some(Ok(())) => StatusCode::ACCEPTED,
-        // Too late, or for a call that there never was.
-        _ => StatusCode::GONE,
-    }
-}
-
-async fn response(
-    State(interface): State<Arc<Interface>>,
-    Path(request): Path<String>,
-    body: Bytes,
-) -> StatusCode {
-    let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    tell(&interface, &request, Answer::Done(value))
-}
-
-fn failure(body: &[u8]) -> Answer {
-    let said: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    let text = |name: &str| {
-        said.get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    Answer::Failed {
-        kind: text("errorType"),
-        message: text("errorMessage"),
-    }
-}
-
-async fn error(
-    State(interface): State<Arc<Interface>>,
-    Path(request): Path<String>,
-    body: Bytes,
-) -> StatusCode {
-    tell(&interface, &request, failure(&body))
-}
-
-async fn init_error(State(interface): State<Arc<Interface>>, body: Bytes) -> StatusCode {
-    *interface.init.lock().expect("no test holds it") = Some(failure(&body));
-    StatusCode::ACCEPTED
 }
 
 /// The notification of S3 of an object that was created.

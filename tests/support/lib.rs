@@ -10,6 +10,7 @@
 #[cfg(target_os = "linux")]
 pub mod beginning;
 pub mod binary;
+pub mod bundle;
 pub mod clock;
 pub mod collector;
 pub mod evolution;

@@ -99,6 +99,11 @@ impl Project {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The variables that every call has.
+    pub fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     /// A zone in a folder, whose path may be below this one.
     ///
     /// # Errors

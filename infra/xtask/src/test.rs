@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::workspace::{Workspace, call, cargo};
-use crate::{guests, minio, oci_registry, postgres};
+use crate::{cargo_lambda, guests, minio, oci_registry, postgres};
 
 /// Tests that ran.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let workspace = Workspace::load()?;
     let registry = oci_registry::program(workspace.target())?;
     let minio = minio::program(workspace.target())?;
+    let emulator = cargo_lambda::program(workspace.target())?;
     let binary = binary(&workspace, &[])?;
     let mut tally = Tally::default();
     let mut failures = Vec::new();
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             .env(postgres::VARIABLE, &postgres)
             .env(oci_registry::VARIABLE, &registry)
             .env(minio::VARIABLE, &minio)
+            .env(cargo_lambda::VARIABLE, &emulator)
             .env("TIDEMILL_BIN", &binary)
             .env("TIDEMILL_XTASK", std::env::current_exe()?);
         if std::io::stdout().is_terminal() {
