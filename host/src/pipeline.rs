@@ -9,6 +9,7 @@
 //! So each runs alone or all in one, and recovery is nothing but the next run.
 
 mod access;
+mod bundle;
 mod claim;
 mod current;
 mod cut;

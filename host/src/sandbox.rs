@@ -27,6 +27,8 @@ mod keys;
 mod limits;
 mod module;
 mod order;
+mod precompile;
+mod processor;
 mod session;
 mod text;
 mod values;
@@ -55,6 +57,8 @@ pub use error::{Breach, Identity, Phase, Refusal, SandboxError, Stream};
 pub use guest::Usage;
 pub use limits::{Limits, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS};
 pub use module::{Context, Module};
+pub use precompile::Precompiler;
+pub use processor::Processor;
 pub use session::{Reject, Session, Step};
 
 /// The version of the contract that this host speaks.
@@ -91,7 +95,7 @@ impl Sandbox {
     /// `Config` when the folder is not this user's alone, `Unavailable` when the machine cannot run
     /// compiled code.
     pub fn new(limits: Limits, cache: &Path) -> Result<Self, SandboxError> {
-        let engine = Engine::new(&engine::config()).map_err(|e| SandboxError::Engine(e.into()))?;
+        let engine = Engine::new(&engine::config()?).map_err(|e| SandboxError::Engine(e.into()))?;
         Ok(Self {
             cache: cache::Cache::open(cache, &engine)?,
             runtime: Arc::new(Runtime {
@@ -194,7 +198,7 @@ impl Sandbox {
         let Runtime { engine, limits, .. } = self.runtime.as_ref();
         let compile = || {
             let _place = self.places.take();
-            self.compiler.compile(engine, component, limits)
+            self.compiler.compile(engine, None, component, limits)
         };
         let gave_up = || Refusal::Invalid("the compiler gave up on it".into());
         catch_unwind(AssertUnwindSafe(|| {

@@ -2,6 +2,7 @@
 
 mod artefact;
 mod build;
+mod compile;
 mod export;
 mod import;
 mod inspect;
@@ -30,6 +31,7 @@ pub(super) enum Module {
     Build(build::Build),
     Test(Box<test::Test>),
     Inspect(inspect::Inspect),
+    Compile(compile::Compile),
     Key(key::Key),
     Sign(sign::Sign),
     Push(push::Push),
@@ -48,6 +50,7 @@ impl Module {
             Self::Build(verb) => verb.answer(call).await,
             Self::Test(verb) => verb.answer(call).await,
             Self::Inspect(verb) => verb.answer(call).await,
+            Self::Compile(verb) => verb.answer(call).await,
             Self::Key(verb) => verb.answer(call),
             Self::Sign(verb) => verb.answer(call).await,
             Self::Push(verb) => verb.answer(call).await,

@@ -34,8 +34,8 @@ fn every_verb_has_a_help_that_stays() {
         insta::assert_snapshot!(format!("help_{verb}"), help(&[&verb]));
     }
     for verb in [
-        "new", "build", "test", "inspect", "key", "sign", "push", "export", "import", "list",
-        "shadow", "promote", "rollback",
+        "new", "build", "test", "inspect", "compile", "key", "sign", "push", "export", "import",
+        "list", "shadow", "promote", "rollback",
     ] {
         insta::assert_snapshot!(format!("help_module_{verb}"), help(&["module", verb]));
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::report::TableFailure;
 use super::sensitive::Granted;
 use crate::builtin;
-use crate::config::Plan;
+use crate::config::{Plan, TransformPlan};
 use crate::contract::ModuleRef;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::{PublicKey, Registry, Trust};
+use crate::registry::{PublicKey, Registry, Stored, Trust};
 use crate::run::Stage;
 use crate::sandbox::{Module, Sandbox};
 
@@ -136,21 +136,10 @@ pub(super) async fn load_each<'p>(shelf: &Shelf<'p>) -> Vec<(&'p String, Result<
 /// cannot be loaded,
 /// `Data` when its bytes or its signature are damaged.
 pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
-    let Shelf {
-        plan,
-        registry,
-        trust,
-        sandbox,
-    } = *shelf;
-    let unknown = || ModuleError::NoTransform {
-        table: table.to_owned(),
-        known: plan.transforms.keys().map(ToString::to_string).collect(),
-    };
-    let transform = plan.transforms.get(table).ok_or_else(unknown)?;
+    let Shelf { plan, sandbox, .. } = *shelf;
+    let transform = transform(plan, table)?;
     let source = source_of(plan, transform.source.as_deref())?;
-    let resolved = registry.resolve(&transform.module).await?;
-    let stored = registry.fetch(&resolved).await?;
-    registry.voucher(&stored, trust).await?;
+    let (resolved, stored) = fetch(shelf, table).await?;
     let module = compile(sandbox, stored.component, stored.parameters, resolved).await?;
     let makes = &module.description().output.table;
     if makes != table {
@@ -162,6 +151,28 @@ pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
         module: Granted::new(plan, table, &source, module)?,
         source,
     })
+}
+
+/// The module of one transform, of somebody whom the project trusts, as it is kept.
+///
+/// # Errors
+/// `Config` when the registry has none that fits or the project does not trust it, `Data` when its bytes or its signature are
+/// damaged.
+pub(super) async fn fetch(shelf: &Shelf<'_>, table: &str) -> Result<(ModuleRef, Stored)> {
+    let wanted = &transform(shelf.plan, table)?.module;
+    let resolved = shelf.registry.resolve(wanted).await?;
+    let stored = shelf.registry.fetch(&resolved).await?;
+    shelf.registry.voucher(&stored, shelf.trust).await?;
+    Ok((resolved, stored))
+}
+
+/// What the project file says of a warehouse table.
+fn transform<'p>(plan: &'p Plan, table: &str) -> Result<&'p TransformPlan, ModuleError> {
+    let unknown = || ModuleError::NoTransform {
+        table: table.to_owned(),
+        known: plan.transforms.keys().map(ToString::to_string).collect(),
+    };
+    plan.transforms.get(table).ok_or_else(unknown)
 }
 
 /// Compiles a module off the async threads.

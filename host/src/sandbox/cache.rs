@@ -165,6 +165,19 @@ impl Cache {
         Ok(compiled)
     }
 
+    /// Whether there is an entry for the component whose digest is `digest`.
+    pub(super) fn has(&self, digest: Digest) -> bool {
+        self.folder.join(self.name(digest)).exists()
+    }
+
+    /// Keeps compiled code without loading it: it may be for machines of another kind.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn keep(&self, digest: Digest, code: &[u8]) -> io::Result<()> {
+        self.store(&self.folder.join(self.name(digest)), code, digest)
+    }
+
     fn name(&self, digest: Digest) -> String {
         format!("{digest}-{}.cwasm", self.fingerprint.short())
     }

@@ -22,10 +22,12 @@ use wasmtime::Engine;
 
 use super::error::Refusal;
 use super::limits::Limits;
+use super::processor::Processor;
 use super::{REASON_BYTES, engine, reason};
 use crate::printable;
 
-/// The argument that makes the program compile: `tidemill compile-module SECONDS BYTES`.
+/// The argument that makes the program compile: `tidemill compile-module SECONDS BYTES [PROCESSOR]`, for this machine where
+/// none is named.
 const VERB: &str = "compile-module";
 /// The exit code for a component that is not valid.
 const INVALID: u8 = 1;
@@ -101,10 +103,11 @@ impl From<io::Error> for CompileError {
 }
 
 impl Compiler {
-    /// The compiled form of `component`, for `engine`.
+    /// The compiled form of `component`, for `engine`, which is that of `processor` or, without one, of this machine.
     pub(super) fn compile(
         &self,
         engine: &Engine,
+        processor: Option<Processor>,
         component: &[u8],
         limits: &Limits,
     ) -> Result<Vec<u8>, CompileError> {
@@ -120,6 +123,7 @@ impl Compiler {
                         &limits.compile_time.as_secs().max(1).to_string(),
                         &limits.compile_memory_bytes.to_string(),
                     ])
+                    .args(processor.map(Processor::name))
                     .env_clear()
                     .current_dir("/");
                 let ended = converse(&mut command, component, limits.compile_time * PATIENCE)?;
@@ -227,18 +231,21 @@ fn was_cut_off(_: ExitStatus) -> bool {
 
 /// Compiles, where the program was called for it: nothing of a project has been read by then.
 pub(crate) fn serve(arguments: &[OsString]) -> Option<ExitCode> {
-    let [_, verb, seconds, bytes] = arguments else {
-        return None;
+    let (seconds, bytes, processor) = match arguments {
+        [_, verb, seconds, bytes] if verb == VERB => (seconds, bytes, None),
+        [_, verb, seconds, bytes, processor] if verb == VERB => (seconds, bytes, Some(processor)),
+        _ => return None,
     };
-    if verb != VERB {
-        return None;
-    }
     let number = |text: &OsStr| text.to_str()?.parse::<u64>().ok();
-    let told = match (number(seconds), number(bytes)) {
-        (Some(seconds), Some(bytes)) => confine(seconds, bytes).map_err(|e| e.to_string()),
+    let known = |text: &OsString| Processor::parse(text.to_str()?);
+    let told = match (number(seconds), number(bytes), processor.map(known)) {
+        (_, _, Some(None)) => Err("it knows no such processor".to_owned()),
+        (Some(seconds), Some(bytes), processor) => confine(seconds, bytes)
+            .map_err(|e| e.to_string())
+            .and_then(|()| answer(processor.flatten())),
         _ => Err("it takes seconds and bytes".to_owned()),
     };
-    Some(match told.and_then(|()| answer()) {
+    Some(match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(told) => {
             // The one who called reads it; if nobody does, there is nobody to tell.
@@ -262,13 +269,19 @@ fn confine(_: u64, _: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn answer() -> Result<(), String> {
+fn answer(processor: Option<Processor>) -> Result<(), String> {
     let mut component = Vec::new();
     io::stdin()
         .lock()
         .read_to_end(&mut component)
         .map_err(|e| e.to_string())?;
-    let engine = Engine::new(&engine::config()).map_err(|e| reason(&e))?;
+    let engine = match processor {
+        Some(processor) => processor.engine().map_err(|e| e.to_string())?,
+        None => {
+            let config = engine::config().map_err(|e| e.to_string())?;
+            Engine::new(&config).map_err(|e| reason(&e))?
+        }
+    };
     let code = engine
         .precompile_component(&component)
         .map_err(|e| reason(&e))?;

@@ -43,14 +43,35 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, OptLevel, Strategy, WasmFeatures};
 
 use super::error::SandboxError;
+use super::processor::Processor;
 use crate::digest::Digest;
 
 /// The deepest stack of a guest. A blocking thread of the host has 2 MiB.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// The engine's settings. Everything that the contract does not need is off, and nothing is left to a
+/// The settings of the engine that runs modules here: for machines of this kind, or, where this one has less, for it alone.
+///
+/// # Errors
+/// As [`config_of`].
+pub(super) fn config() -> Result<Config, SandboxError> {
+    config_of(Processor::here())
+}
+
+/// The settings for a kind of machines, or for this very machine.
+///
+/// # Errors
+/// `Unavailable` when the engine does not know the processor.
+pub(super) fn config_of(processor: Option<Processor>) -> Result<Config, SandboxError> {
+    let mut config = settings();
+    if let Some(processor) = processor {
+        processor.target(&mut config)?;
+    }
+    Ok(config)
+}
+
+/// What is set for every processor. Everything that the contract does not need is off, and nothing is left to a
 /// default that a new version of the engine may change.
-pub(super) fn config() -> Config {
+pub(super) fn settings() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -83,8 +104,8 @@ pub(super) fn config() -> Config {
     config
 }
 
-/// What compiled code depends on besides the component: engine version, settings, target and the
-/// features of this processor.
+/// What compiled code depends on besides the component: engine version, settings, and the processor with the features that
+/// the engine uses.
 pub(super) fn fingerprint(engine: &Engine) -> Digest {
     struct Collect(Vec<u8>);
     impl std::hash::Hasher for Collect {

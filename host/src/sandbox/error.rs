@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::processor::Processor;
 use crate::contract::{Description, ModuleRef};
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
@@ -129,6 +130,24 @@ pub enum SandboxError {
         /// The system's error.
         #[source]
         cause: Option<std::io::Error>,
+    },
+    /// This program does not compile for another processor.
+    #[error("this program does not compile modules for {processor}")]
+    Foreign {
+        /// For which.
+        processor: Processor,
+        /// The engine's words.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A folder of compiled code cannot be filled.
+    #[error("compiled code cannot be written to {path}")]
+    Unwritten {
+        /// The folder.
+        path: String,
+        /// The system's error.
+        #[source]
+        cause: std::io::Error,
     },
     /// The process that compiles modules cannot be run.
     #[error("module {module} cannot be compiled: its process does not run")]
@@ -319,8 +338,10 @@ impl Classify for SandboxError {
         match self {
             Self::Refused { .. } | Self::Stopped { .. } | Self::Failure { .. } => ErrorKind::Module,
             Self::Misuse { .. } => ErrorKind::Bug,
-            Self::Cache { .. } => ErrorKind::Config,
-            Self::Engine(_) | Self::Compiler { .. } => ErrorKind::Unavailable,
+            Self::Cache { .. } | Self::Foreign { .. } => ErrorKind::Config,
+            Self::Engine(_) | Self::Compiler { .. } | Self::Unwritten { .. } => {
+                ErrorKind::Unavailable
+            }
         }
     }
 
@@ -339,6 +360,10 @@ impl Classify for SandboxError {
                 "check that this user may start processes, and that there is memory for one more"
             }
             Self::Engine(_) => "check that this machine allows executable memory",
+            Self::Foreign { .. } => {
+                "compile on a machine of that kind, or with a program that was built with the feature `all-arch`"
+            }
+            Self::Unwritten { .. } => "check that there is room, and that you may write there",
         };
         Some(hint.into())
     }

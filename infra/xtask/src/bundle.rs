@@ -8,7 +8,8 @@
 //! The program is linked against the C library and brings it along in the container. A static one was rejected: `musl` has
 //! an allocator that is several times slower on many threads, and is another target for which everything is built again. The
 //! base images of others were rejected, too: they cannot be had without a registry, and what is in them changes below us.
-//! In a Lambda function the C library is the system's, so there a program that needs a newer one is refused.
+//! In a Lambda function the C library is the system's, so programs are linked against one that is as old (`zig`), and one that
+//! needs a newer one is refused.
 
 mod arch;
 mod containerfile;
@@ -18,6 +19,7 @@ mod layers;
 mod program;
 mod system;
 mod tree;
+mod zig;
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +69,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     if order.profile == program::PROFILE && order.program.is_none() {
         program.check_paths(&workspace)?;
     }
-    let project = project(&order, &program)?;
+    let project = project(&order, &workspace, &program)?;
     let out = order.out.clone();
     let out = out.unwrap_or_else(|| workspace.target().join("bundle"));
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -88,8 +90,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The files of the project, with its modules compiled where the machine can run the program.
-fn project(order: &Order, program: &program::Program) -> Result<Tree> {
+/// The files of the project, with its modules compiled for the processor of the bundle: by the program itself where it runs
+/// here, otherwise by one that is built for that.
+fn project(order: &Order, workspace: &Workspace, program: &program::Program) -> Result<Tree> {
     let Some(folder) = &order.project else {
         return Ok(Tree::default());
     };
@@ -101,9 +104,11 @@ fn project(order: &Order, program: &program::Program) -> Result<Tree> {
     );
     let mut tree = Tree::default();
     tree.add_folder(folder, Path::new(""), &is_deployed)?;
-    if order.arch.is_this_machine() {
-        program.compile_modules(folder, &mut tree)?;
-    }
+    let compiler = match order.arch.is_this_machine() {
+        true => program.path().to_owned(),
+        false => program::build_compiler(workspace)?,
+    };
+    program::compile_modules(&compiler, order.arch, folder, &mut tree)?;
     Ok(tree)
 }
 

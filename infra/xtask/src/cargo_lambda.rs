@@ -29,19 +29,15 @@ pub(crate) fn program(target: &Path) -> Result<PathBuf> {
         return Ok(program);
     }
     let folder = target.join(format!("tools/cargo-lambda-{VERSION}"));
-    let program = folder.join("bin/cargo-lambda");
-    if !program.is_file() {
-        let wheel = format!("cargo-lambda=={VERSION}");
-        python::environment(&folder, &["--no-deps"], &[&wheel]).with_context(|| {
-            format!(
-                "cannot install {wheel}: install it another way and name the program in {VARIABLE}"
-            )
-        })?;
-        ensure!(
-            program.is_file(),
-            "{wheel} is installed and {} is missing",
-            program.display()
-        );
-    }
+    let wheel = format!("cargo-lambda=={VERSION}");
+    let programs = python::environment(&folder, &["--no-deps"], &[&wheel]).with_context(|| {
+        format!("cannot install {wheel}: install it another way and name the program in {VARIABLE}")
+    })?;
+    let program = programs.join("cargo-lambda");
+    ensure!(
+        program.is_file(),
+        "{wheel} is installed and {} is missing",
+        program.display()
+    );
     Ok(program)
 }

@@ -23,14 +23,9 @@ const PACKAGES: [&str; 3] = [
 /// Every key and value that is not as its schema wants it.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let environment = workspace.target().join("tools/manifests");
-    let marker = environment.join("packages.txt");
-    let wanted = PACKAGES.join("\n");
-    if std::fs::read_to_string(&marker).ok().as_deref() != Some(&wanted) {
-        python::environment(&environment, &[], &PACKAGES)?;
-        std::fs::write(&marker, &wanted)?;
-    }
+    let programs = python::environment(&environment, &[], &PACKAGES)?;
     let validate = workspace.root().join("infra/container/validate.py");
-    let output = Command::new(environment.join("bin/python"))
+    let output = Command::new(programs.join("python"))
         .arg(&validate)
         .output()
         .with_context(|| format!("cannot run {}", validate.display()))?;

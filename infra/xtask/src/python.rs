@@ -1,6 +1,7 @@
-//! Programs that Python's registry has: installed into environments of their own below `target/tools`, by version.
+//! Environments of Python, for tools that come as wheels: pip checks them, and installs them without root.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -8,22 +9,24 @@ use anyhow::{Result, ensure};
 use crate::debian;
 use crate::workspace::succeed;
 
-/// Makes an environment with these packages, and what they depend on where `flags` do not say otherwise.
+/// The folder of the programs of an environment with `wheels` in `folder`, which is made where it is not there or has others.
+/// They are installed with what they depend on where `flags` of pip do not say otherwise.
 ///
 /// # Errors
-/// When there is no Python that can, with what to install.
-pub(crate) fn environment(folder: &Path, flags: &[&str], packages: &[&str]) -> Result<()> {
-    succeed(
-        Command::new(python()?)
-            .args(["-m", "venv", "--clear"])
-            .arg(folder),
-    )?;
-    succeed(
-        Command::new(folder.join("bin/pip"))
-            .args(["install", "--quiet", "--no-input"])
-            .args(flags)
-            .args(packages),
-    )
+/// When there is no Python that makes environments and none can be installed, or a wheel cannot be had.
+pub(crate) fn environment(folder: &Path, flags: &[&str], wheels: &[&str]) -> Result<PathBuf> {
+    let programs = folder.join("bin");
+    let marker = folder.join("wheels.txt");
+    let wanted = wheels.join("\n");
+    // Written at the end: one that was interrupted is made again.
+    if fs::read_to_string(&marker).ok().as_deref() != Some(&wanted) {
+        let mut make = Command::new(python()?);
+        succeed(make.args(["-m", "venv", "--clear"]).arg(folder))?;
+        let mut pip = Command::new(programs.join("pip"));
+        succeed(pip.args(["install", "--quiet", "--no-input"]).args(flags).args(wheels))?;
+        fs::write(&marker, wanted)?;
+    }
+    Ok(programs)
 }
 
 /// A Python that makes environments.
@@ -35,11 +38,11 @@ fn python() -> Result<&'static str> {
         call.is_ok_and(|output| output.status.success())
     };
     if !makes_environments() {
-        let otherwise = "python3 with its module venv gets tools of the tests: install it";
-        ensure!(debian::is_here(), "{otherwise}");
+        let needed = "a Python 3 that makes environments is needed: install it";
+        ensure!(debian::is_here(), "{needed}");
         ensure!(
             debian::is_root()?,
-            "{otherwise}: run `sudo apt-get install python3-venv`"
+            "{needed}, or run `sudo apt-get install python3-venv`"
         );
         let install = [
             "install",

@@ -74,22 +74,20 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 
 /// Builds the `tidemill` binary, with settings of cargo over those of the workspace, and says where it is.
 pub(crate) fn binary(workspace: &Workspace, settings: &[&str]) -> Result<PathBuf> {
+    let settings = settings.iter().flat_map(|setting| ["--config", setting]);
+    let wanted: Vec<&str> = ["--bin", "tidemill"].into_iter().chain(settings).collect();
+    built(workspace, &wanted)
+}
+
+/// Builds a binary of the package `tidemill`, which the arguments name, and says where it is.
+pub(crate) fn built(workspace: &Workspace, arguments: &[&str]) -> Result<PathBuf> {
     let mut build = cargo();
     build
         .current_dir(workspace.root())
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "tidemill",
-            "--bin",
-            "tidemill",
-        ])
+        .args(["build", "--locked", "--package", "tidemill"])
+        .args(arguments)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());
-    for setting in settings {
-        build.args(["--config", setting]);
-    }
     let output = build.output().context("cannot run cargo build")?;
     ensure!(output.status.success(), "`{}` failed", call(&build));
     for line in output.stdout.split(|byte| *byte == b'\n') {

@@ -163,6 +163,11 @@ const USES: &[Use] = &[
         arguments: &["module", "inspect", "dim-thing.wasm"],
     },
     Use {
+        file: Some(UNKNOWN_MODULE),
+        before: nothing,
+        arguments: &["module", "compile"],
+    },
+    Use {
         file: None,
         before: a_file,
         arguments: &["module", "key", "notes.txt"],

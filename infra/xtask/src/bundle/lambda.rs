@@ -27,32 +27,32 @@ pub(super) fn write(
     project: Tree,
     effort: Effort,
 ) -> Result<(PathBuf, String)> {
-    for problem in problems(program.library(), program.bytes().len()) {
+    let mut tree = project;
+    tree.add_program("bootstrap", program.bytes().to_vec());
+    for problem in problems(program.library(), tree.size()) {
         match effort {
             Effort::Whole => bail!(problem),
             Effort::Little => eprintln!("warning: {problem}"),
         }
     }
-    let mut tree = project;
-    tree.add_program("bootstrap", program.bytes().to_vec());
     let archive = layers::zip(&tree, effort)?;
     let path = out.join(format!("lambda-{}.zip", arch.name()));
     fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, layers::sha256(&archive)))
 }
 
-/// Why a program of this size that needs this C library would not work as a function. One that is built for trying may.
+/// Why a function of this size whose program needs this C library would not work. One that is built for trying may.
 fn problems(library: Version, bytes: usize) -> Vec<String> {
     let mut problems = Vec::new();
     if library > LIBRARY {
         problems.push(format!(
-            "the program needs a C library of {library}, and provided.al2023 has {LIBRARY}: install cargo-zigbuild, which \
-             links against that, or build on a system that is as old"
+            "the program needs a C library of {library}, and provided.al2023 has {LIBRARY}: leave --program out, and it is \
+             built by cargo-zigbuild against that, or build it on a system that is as old"
         ));
     }
     if bytes > MOST_BYTES {
         problems.push(format!(
-            "the program has {bytes} bytes, and all of a function {MOST_BYTES} at most: build it in the profile `{PROFILE}`"
+            "it has {bytes} bytes, and all of a function {MOST_BYTES} at most: build the program in the profile `{PROFILE}`"
         ));
     }
     problems

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use object::elf;
@@ -13,40 +13,30 @@ use object::{Endianness, Object as _};
 
 use super::arch::Arch;
 use super::tree::Tree;
-use crate::scratch_folder;
-use crate::workspace::{Workspace, cargo, succeed};
+use super::zig::{self, Zig};
+use crate::workspace::{Workspace, succeed};
+use crate::{guests, scratch_folder};
 
 /// The profile of cargo that is deployed: optimised, without symbols.
 pub(super) const PROFILE: &str = "bundle";
-/// The C library that is linked against where the linker lets us choose: that of Amazon Linux 2023.
+/// The C library that is linked against: that of Amazon Linux 2023.
 const OLDEST_LIBRARY: &str = "2.34";
 
-/// Builds the program and says where it is.
-///
-/// Where cargo-zigbuild is there it links against the oldest C library that is to be supported, and for other processors;
-/// without it, against that of this machine and for its processor only.
+/// Builds the program and says where it is: in the daily profile for this machine as every day, otherwise with cargo-zigbuild,
+/// against the oldest C library that is to be supported.
 ///
 /// # Errors
-/// When it does not build.
+/// When it does not build, or cargo-zigbuild is not there and cannot be had.
 pub(super) fn build(workspace: &Workspace, arch: Arch, profile: &str) -> Result<PathBuf> {
+    guests::run()?;
     if profile == "dev" && arch.is_this_machine() {
         return crate::test::binary(workspace, &[]);
     }
-    let by_zig = has_zigbuild();
-    ensure!(
-        by_zig || arch.is_this_machine(),
-        "for {} on this machine cargo-zigbuild is needed: `pip install cargo-zigbuild ziglang`, and `rustup target add {}`",
-        arch.name(),
-        arch.triple()
-    );
-    let mut build = cargo();
-    let triple = match by_zig {
-        true => format!("{}.{OLDEST_LIBRARY}", arch.triple()),
-        false => arch.triple().to_owned(),
-    };
+    zig::need_target(arch)?;
+    let mut build = Zig::get(workspace.target())?.build()?;
+    let triple = format!("{}.{OLDEST_LIBRARY}", arch.triple());
     build
         .current_dir(workspace.root())
-        .arg(if by_zig { "zigbuild" } else { "build" })
         .args(["--locked", "--package", "tidemill", "--bin", "tidemill"])
         .args(["--profile", profile, "--target", &triple]);
     for (name, value) in nowhere(workspace.root())? {
@@ -58,9 +48,15 @@ pub(super) fn build(workspace: &Workspace, arch: Arch, profile: &str) -> Result<
     Ok(built.join(folder).join("tidemill"))
 }
 
-fn has_zigbuild() -> bool {
-    let asked = cargo().args(["zigbuild", "--version"]).output();
-    asked.is_ok_and(|output| output.status.success())
+/// Builds the program that compiles modules for processors of every kind, for this machine; says where it is. Of what is
+/// built every day it shares all but the compiler.
+///
+/// # Errors
+/// When it does not build.
+pub(super) fn build_compiler(workspace: &Workspace) -> Result<PathBuf> {
+    guests::run()?;
+    let wanted = ["--bin", "tidemill-all-arch", "--features", "all-arch"];
+    crate::test::built(workspace, &wanted)
 }
 
 /// Variables with which compilers write no folder of this machine into what they make, so that two clones make the same.
@@ -237,35 +233,35 @@ impl Program {
         Ok(())
     }
 
-    /// Adds the project's modules as this program compiles them for this machine's processor.
-    ///
-    /// # Errors
-    /// When the program cannot be run.
-    pub(super) fn compile_modules(&self, project: &Path, tree: &mut Tree) -> Result<()> {
-        let cache = scratch_folder::Folder::new("bundle-cache")?;
-        let mut doctor = Command::new(&self.path);
-        doctor
-            .args(["doctor", "--output", "json", "--project"])
-            .arg(project)
-            .env("XDG_CACHE_HOME", cache.path());
-        // It ends with 3 where a source or the warehouse cannot be reached from here, which matters to nobody.
-        let said = doctor.output().context("the program does not run here")?;
-        let checks: serde_json::Value = serde_json::from_slice(&said.stdout)
-            .with_context(|| String::from_utf8_lossy(&said.stderr).into_owned())?;
-        for check in checks.as_array().into_iter().flatten() {
-            let name = check.get("name").and_then(|name| name.as_str());
-            let is_module = name.is_some_and(|name| name.starts_with("module of "));
-            if is_module && check.get("ok") != Some(&true.into()) {
-                bail!("{check:#}");
-            }
-        }
-        let compiled = |path: &Path| path.extension().is_some_and(|e| e == "cwasm");
-        let folder = cache.path().join("tidemill");
-        if folder.is_dir() {
-            tree.add_folder(&folder, Path::new("compiled"), &compiled)?;
-        }
-        Ok(())
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
+}
+
+/// Adds the project's modules as `compiler`, a program of tidemill that runs here, compiles them for a processor.
+///
+/// # Errors
+/// When one of them cannot be had or compiled.
+pub(super) fn compile_modules(
+    compiler: &Path,
+    arch: Arch,
+    project: &Path,
+    tree: &mut Tree,
+) -> Result<()> {
+    let scratch = scratch_folder::Folder::new("bundle-modules")?;
+    let compiled = scratch.path().join("compiled");
+    let mut compile = Command::new(compiler);
+    compile
+        .args(["module", "compile", "--arch", arch.name(), "--into"])
+        .arg(&compiled)
+        .arg("--project")
+        .arg(project)
+        .env("XDG_CACHE_HOME", scratch.path())
+        // What a bundle prints is where it is.
+        .stdout(Stdio::null());
+    succeed(&mut compile)?;
+    tree.add_folder(&compiled, Path::new("compiled"), &|_| true)
 }
 
 /// Where `needle` begins.

@@ -38,6 +38,17 @@ impl Tree {
             .insert(path.to_owned(), Node::File { bytes, executable });
     }
 
+    /// How large its files are, all together.
+    pub(super) fn size(&self) -> usize {
+        let nodes = self.0.values();
+        nodes
+            .map(|node| match node {
+                Node::File { bytes, .. } => bytes.len(),
+                Node::Folder { .. } => 0,
+            })
+            .sum()
+    }
+
     /// Adds a folder that may be empty.
     pub(super) fn add_folder_named(&mut self, path: &str, mode: u32) {
         self.0.insert(path.to_owned(), Node::Folder { mode });
