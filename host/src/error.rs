@@ -108,6 +108,16 @@ impl Error {
         self
     }
 
+    /// The error with its causes, in one line.
+    pub fn story(&self) -> String {
+        let mut story = self.to_string();
+        for cause in self.causes() {
+            story.push_str(": ");
+            story.push_str(&cause);
+        }
+        story
+    }
+
     /// The texts of the causes, the nearest first, without those that say what the one above has said already.
     pub fn causes(&self) -> Vec<String> {
         let mut texts = Vec::new();

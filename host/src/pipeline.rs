@@ -497,7 +497,7 @@ impl Pipeline {
         checks.extend(survey::origin("warehouse", &self.plan.warehouse.url));
         checks.push(match self.warehouse().await {
             Ok(warehouse) => survey::warehouse(warehouse).await,
-            Err(error) => survey::failed("warehouse".to_owned(), &error),
+            Err(error) => Check::failed("warehouse", &error),
         });
         let (made, failures): (Vec<Made>, Vec<TableFailure>) = modules::load(&self.shelf()).await;
         checks.extend(survey::module_checks(&made, &failures));

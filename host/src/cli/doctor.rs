@@ -11,7 +11,6 @@ use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::Paint;
 use crate::config::Plan;
-use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::pipeline::report::Check;
 
@@ -37,12 +36,12 @@ impl Doctor {
 async fn examine(call: &Invocation) -> Vec<Check> {
     let plan = match call.plan() {
         Ok(plan) => plan,
-        Err(error) => return vec![failed("project file", &error)],
+        Err(error) => return vec![Check::failed("project file", &error)],
     };
     let mut checks = vec![project(&plan), cache(&plan.cache)];
     match beyond(&plan, call).await {
         Ok(found) => checks.extend(found),
-        Err(error) => checks.push(failed("pipeline", &error)),
+        Err(error) => checks.push(Check::failed("pipeline", &error)),
     }
     checks
 }
@@ -143,22 +142,6 @@ fn passed(name: &str, detail: String) -> Check {
         ok: true,
         detail,
         hint: None,
-    }
-}
-
-/// The error with its causes in one sentence.
-fn failed(name: &str, error: &Error) -> Check {
-    let mut detail = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        detail.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    Check {
-        name: name.into(),
-        ok: false,
-        detail,
-        hint: error.hint().map(str::to_owned),
     }
 }
 

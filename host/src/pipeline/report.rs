@@ -331,16 +331,11 @@ pub struct TableFailure {
 impl TableFailure {
     /// The failure of `table` in `stage` for `error`, its causes written out.
     pub fn new(table: impl Into<String>, stage: Stage, error: &crate::Error) -> Self {
-        let mut message = error.to_string();
-        for cause in error.causes() {
-            message.push_str(": ");
-            message.push_str(&cause);
-        }
         Self {
             table: table.into(),
             stage,
             kind: error.kind(),
-            message,
+            message: error.story(),
             hint: error.hint().map(str::to_owned),
         }
     }
@@ -445,6 +440,18 @@ pub struct Check {
     pub detail: String,
     /// The next step, where it is not.
     pub hint: Option<String>,
+}
+
+impl Check {
+    /// It could not be found out, or is not as it should be, for `error`.
+    pub fn failed(name: impl Into<String>, error: &crate::Error) -> Self {
+        Self {
+            name: name.into(),
+            ok: false,
+            detail: error.story(),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
 }
 
 /// A module in the modules zone.

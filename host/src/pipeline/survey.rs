@@ -5,6 +5,6 @@ mod checks;
 mod history;
 mod plan;
 
-pub(super) use checks::{failed, module_checks, origin, ready, source_checks, warehouse, zone};
+pub(super) use checks::{module_checks, origin, ready, source_checks, warehouse, zone};
 pub(super) use history::{modules, runs};
 pub(super) use plan::{failing, misfits, source, transform};

@@ -13,8 +13,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig as _,
-    WithHttpConfig as _,
+    ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
@@ -84,17 +83,16 @@ impl Collector {
                 KeyValue::new("tidemill.project", project.to_owned()),
             ])
             .build();
-        let headers = headers(plan)?;
+        let way = Way {
+            channel,
+            headers: headers(plan)?,
+            timeout: plan.timeout,
+        };
         let meters = plan.metrics.as_ref().map(|endpoint| {
-            let exporter = MetricExporter::builder()
-                .with_http()
-                .with_http_client(channel.clone())
-                .with_headers(headers.clone())
-                .with_endpoint(endpoint)
-                .with_protocol(Protocol::HttpBinary)
-                .with_timeout(plan.timeout)
-                .build()
-                .map_err(CollectorError::Exporter)?;
+            let exporter = way
+                .lead(MetricExporter::builder().with_http(), endpoint)
+                .build();
+            let exporter = exporter.map_err(CollectorError::Exporter)?;
             let reader = PeriodicReader::builder(exporter)
                 .with_interval(plan.interval)
                 .build();
@@ -105,15 +103,10 @@ impl Collector {
             Ok(Meters::new(provider, standing, clock))
         });
         let traces = plan.traces.as_ref().map(|endpoint| {
-            let exporter = SpanExporter::builder()
-                .with_http()
-                .with_http_client(channel.clone())
-                .with_headers(headers.clone())
-                .with_endpoint(endpoint)
-                .with_protocol(Protocol::HttpBinary)
-                .with_timeout(plan.timeout)
-                .build()
-                .map_err(CollectorError::Exporter)?;
+            let exporter = way
+                .lead(SpanExporter::builder().with_http(), endpoint)
+                .build();
+            let exporter = exporter.map_err(CollectorError::Exporter)?;
             Ok(SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)
                 .with_resource(resource.clone())
@@ -173,6 +166,25 @@ fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("tidemill")
         .with_version(env!("CARGO_PKG_VERSION"))
         .build()
+}
+
+/// How the collector is reached, for figures and traces alike.
+struct Way {
+    channel: Channel,
+    headers: HashMap<String, String>,
+    timeout: Duration,
+}
+
+impl Way {
+    /// Has an exporter send to `endpoint`.
+    fn lead<B: WithHttpConfig + WithExportConfig>(&self, exporter: B, endpoint: &str) -> B {
+        exporter
+            .with_http_client(self.channel.clone())
+            .with_headers(self.headers.clone())
+            .with_endpoint(endpoint)
+            .with_protocol(Protocol::HttpBinary)
+            .with_timeout(self.timeout)
+    }
 }
 
 fn headers(plan: &CollectorPlan) -> Result<HashMap<String, String>, CollectorError> {

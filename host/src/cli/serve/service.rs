@@ -199,6 +199,8 @@ mod tests {
     use std::future::{pending, ready};
     use std::path::Path;
 
+    use futures::future::Either;
+
     use super::*;
     use crate::config::{self, Environment};
 
@@ -230,6 +232,17 @@ mod tests {
         };
         (service, seen)
     }
+
+    /// A signal that comes when `first` is over, and never again.
+    fn once<F: Future<Output = ()>>(first: impl Fn() -> F) -> impl Fn() -> Signal<F> {
+        let came = RefCell::new(false);
+        move || match came.replace(true) {
+            false => Either::Left(first()),
+            true => Either::Right(pending()),
+        }
+    }
+
+    type Signal<F> = Either<F, std::future::Pending<()>>;
 
     const HOURLY: &str = "[schedule.hourly]\nevery = \"1h\"";
     const TWO: &str = "[schedule.a]\nevery = \"1h\"\n[schedule.b]\nevery = \"1h\"";
@@ -287,17 +300,7 @@ mod tests {
             outcome(Exit::Done)
         });
         service.grace = Duration::from_secs(3600);
-        let calls = RefCell::new(0);
-        let stop = || {
-            *calls.borrow_mut() += 1;
-            let first = *calls.borrow() == 1;
-            async move {
-                if !first {
-                    pending::<()>().await;
-                }
-            }
-        };
-        assert_eq!(service.run(stop).await, Exit::Done);
+        assert_eq!(service.run(once(|| ready(()))).await, Exit::Done);
         assert_eq!(seen.borrow().runs, 1);
     }
 
@@ -314,18 +317,7 @@ mod tests {
             let _work = Dropped(&dropped);
             pending::<Outcome>().await
         });
-        let calls = RefCell::new(0);
-        let stop = || {
-            *calls.borrow_mut() += 1;
-            // The first signal comes once the run is at work; the second never.
-            let first = *calls.borrow() == 1;
-            async move {
-                match first {
-                    true => tokio::task::yield_now().await,
-                    false => pending().await,
-                }
-            }
-        };
+        let stop = once(tokio::task::yield_now);
         assert_eq!(service.run(stop).await, Exit::Interrupted);
         assert!(*dropped.borrow());
         assert_eq!(seen.borrow().runs, 0);
@@ -341,17 +333,7 @@ mod tests {
         });
         service.grace = Duration::from_millis(600);
         service.halt = halt.clone();
-        let calls = RefCell::new(0);
-        let stop = || {
-            *calls.borrow_mut() += 1;
-            let first = *calls.borrow() == 1;
-            async move {
-                match first {
-                    true => tokio::task::yield_now().await,
-                    false => pending().await,
-                }
-            }
-        };
+        let stop = once(tokio::task::yield_now);
         assert_eq!(service.run(stop).await, Exit::Done);
         assert_eq!(seen.borrow().runs, 1);
     }

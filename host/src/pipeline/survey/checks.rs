@@ -8,7 +8,7 @@ use crate::pipeline::access;
 use crate::pipeline::extract::taken;
 use crate::pipeline::modules::Made;
 use crate::pipeline::report::{Check, TableFailure};
-use crate::run::{RunId, Stage};
+use crate::run::RunId;
 use crate::source::Discovered;
 use crate::vault::Vault;
 use crate::zone::Zone;
@@ -26,7 +26,7 @@ pub(in crate::pipeline) async fn zone(name: &str, zone: &Arc<dyn Zone>, run: &Ru
     let name = format!("{name} zone");
     match probe.await {
         Ok(_) => passed(name, format!("{} can be written and read", zone.url())),
-        Err(error) => failed(name, &error.into()),
+        Err(error) => Check::failed(name, &error.into()),
     }
 }
 
@@ -38,7 +38,7 @@ pub(in crate::pipeline) async fn ready(
 ) -> Check {
     match tokio::time::timeout(patience, asked).await {
         Ok(Ok(detail)) => passed(name, detail),
-        Ok(Err(error)) => failed(name, &error),
+        Ok(Err(error)) => Check::failed(name, &error),
         Err(_) => Check {
             name,
             ok: false,
@@ -63,7 +63,7 @@ pub(in crate::pipeline) async fn source_checks(
     let mut checks: Vec<Check> = origin(&name, &plan.url).into_iter().collect();
     match discovered.await {
         Err(error) => {
-            checks.push(failed(name, &error));
+            checks.push(Check::failed(name, &error));
             checks
         }
         Ok((target, tables)) => {
@@ -129,7 +129,7 @@ pub(in crate::pipeline) async fn warehouse(warehouse: &dyn crate::warehouse::War
                 ledger.through.len()
             ),
         ),
-        Err(error) => failed(name, &error.into()),
+        Err(error) => Check::failed(name, &error.into()),
     }
 }
 
@@ -156,15 +156,5 @@ fn passed(name: String, detail: String) -> Check {
         ok: true,
         detail,
         hint: None,
-    }
-}
-
-pub(in crate::pipeline) fn failed(name: String, error: &crate::Error) -> Check {
-    let failure = TableFailure::new(&name, Stage::Extract, error);
-    Check {
-        name,
-        ok: false,
-        detail: failure.message,
-        hint: failure.hint,
     }
 }

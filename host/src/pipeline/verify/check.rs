@@ -172,12 +172,7 @@ fn differs_or_fails(error: crate::Error, found: &mut VerifyReport) -> Result<()>
 
 /// An error with its causes.
 pub(super) fn said(error: &crate::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        said = format!("{said}: {inner}");
-        cause = inner.source();
-    }
+    let mut said = error.story();
     // Nothing differs here: it was not looked at, and whoever reads that can do something about it.
     if let Some(refused) = error.downcast_ref::<NotGranted>()
         && let Some(hint) = refused.hint()
