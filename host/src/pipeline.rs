@@ -413,6 +413,7 @@ impl Pipeline {
         let mut report = PlanReport {
             sources: Vec::new(),
             transforms: Vec::new(),
+            secrets: survey::secrets(&self.plan),
             warnings: Vec::new(),
         };
         let mut tables = HashMap::new();

@@ -6,7 +6,8 @@ use super::answer::{Answer, Exit};
 use super::invocation::Invocation;
 use super::text::{self, Columns, Paint};
 use crate::pipeline::report::{
-    GrantState, PlanReport, PlannedGrant, PlannedTable, PlannedTransform, SchemaAction,
+    GrantState, PlanReport, PlannedGrant, PlannedSecret, PlannedTable, PlannedTransform,
+    SchemaAction,
 };
 use crate::table::SchemaChange;
 
@@ -14,8 +15,8 @@ use crate::table::SchemaChange;
 ///
 /// For each source table: how its changes are found and why, and what is landed as text because no type
 /// holds it exactly. For each warehouse table: which module makes it and which columns that module may
-/// see, with every grant of a sensitive column, used or not. Ends with 4 when a run would do something
-/// new.
+/// see, with every grant of a sensitive column, used or not. For each secret: where it comes from, never
+/// what it is. Ends with 4 when a run would do something new.
 ///
 /// Example: tidemill plan --output json
 #[derive(Debug, Args)]
@@ -34,11 +35,13 @@ impl Plan {
 
 fn told(report: &PlanReport, paint: Paint) -> String {
     let mut text = format!(
-        "{}\n{}\n{}\n{}",
+        "{}\n{}\n{}\n{}\n{}\n{}",
         paint.strong("extract"),
         sources(&report.sources, paint),
         paint.strong("transform"),
-        transforms(&report.transforms, paint)
+        transforms(&report.transforms, paint),
+        paint.strong("secrets"),
+        secrets(&report.secrets, paint)
     );
     for warning in &report.warnings {
         text.push_str(&format!("\n{} {warning}", paint.doubtful("warning:")));
@@ -140,6 +143,14 @@ fn transforms(tables: &[PlannedTransform], paint: Paint) -> String {
         for grant in &table.grants {
             columns.note(self::grant(grant, paint));
         }
+    }
+    columns.render(paint)
+}
+
+fn secrets(secrets: &[PlannedSecret], paint: Paint) -> String {
+    let mut columns = Columns::new(&["setting", "comes from"]);
+    for secret in secrets {
+        columns.row([secret.setting.clone(), secret.from.clone()]);
     }
     columns.render(paint)
 }

@@ -147,6 +147,11 @@ impl Document {
         table.get(key)?.as_str()
     }
 
+    /// Whether the setting was written anywhere.
+    pub(super) fn has(&self, path: &[String]) -> bool {
+        self.places.contains_key(path)
+    }
+
     /// The setting at `path`, for an error.
     pub(super) fn setting(&self, path: &[String]) -> Box<Setting> {
         setting(self.place(path), path)

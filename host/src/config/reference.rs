@@ -114,6 +114,36 @@ pub(super) fn pieces(
     Ok(pieces)
 }
 
+/// What the references of a text refer to, in words, each once: nothing of it is read.
+pub(super) fn targets(text: &str, environment: &Environment, base: &Path) -> Vec<String> {
+    let mut targets = Vec::new();
+    // What is doubled is no reference.
+    let plain = text.replace("$${", "");
+    for reference in plain.split("${").skip(1) {
+        let Some((reference, _)) = reference.split_once('}') else {
+            continue;
+        };
+        let target = match reference.split_once(':') {
+            Some(("env", variable)) => match variable.split_once(":-") {
+                Some((name, _)) if environment.get(name).is_none_or(str::is_empty) => {
+                    format!("the default of the environment variable {name}")
+                }
+                Some((name, _)) => format!("the environment variable {name}"),
+                None => format!("the environment variable {variable}"),
+            },
+            Some(("file", path)) => format!("the file {}", base.join(path).display()),
+            _ => match resolve(reference, environment, base) {
+                Ok(Piece::Kept(kept)) => kept.to_string(),
+                _ => continue,
+            },
+        };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    targets
+}
+
 fn resolve(reference: &str, environment: &Environment, base: &Path) -> Result<Piece, Unresolved> {
     match reference.split_once(':') {
         Some(("env", variable)) => from_environment(variable, environment).map(Piece::Text),
@@ -195,6 +225,32 @@ mod tests {
     fn expanded(text: &str) -> Result<String, Unresolved> {
         let environment = [("USER", "ada"), ("EMPTY", "")].into_iter().collect();
         expand(text, &environment, Path::new("."))
+    }
+
+    #[test]
+    fn what_is_referred_to_is_told_without_being_read() {
+        let environment = [("USER", "ada"), ("EMPTY", "")].into_iter().collect();
+        let told = |text: &str| targets(text, &environment, Path::new("/project"));
+        assert_eq!(
+            told(
+                "postgresql://${env:USER}:${file:secret/key}@${aws-secret:db#host}/${env:USER}$${env:A}"
+            ),
+            [
+                "the environment variable USER",
+                "the file /project/secret/key",
+                "the AWS secret db#host"
+            ]
+        );
+        assert_eq!(
+            told("${env:EMPTY:-sqlite://x}"),
+            ["the default of the environment variable EMPTY"]
+        );
+        assert_eq!(told("${env:NONE}"), ["the environment variable NONE"]);
+        assert_eq!(
+            told("${aws-ssm:/a/b} ${wrong} ${"),
+            ["the AWS parameter /a/b"]
+        );
+        assert!(told("sqlite://x").is_empty());
     }
 
     #[test]

@@ -21,7 +21,11 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 /// a deployment runs without the source's password, and the extract stage without the warehouse's.
 /// What a service keeps is asked for by the room `vault`, when it is needed.
 #[derive(Clone)]
-pub struct Secret(Content);
+pub struct Secret {
+    content: Content,
+    /// Where it was found, in words, where that was said.
+    found_in: Option<Arc<str>>,
+}
 
 #[derive(Clone)]
 enum Content {
@@ -38,17 +42,37 @@ struct Kept {
 impl Secret {
     /// A secret that is known.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(Content::Known(Ok(value.into())))
+        Self::of(Content::Known(Ok(value.into())))
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            found_in: None,
+        }
+    }
+
+    /// The same, which was found there.
+    pub(super) fn found(self, place: &str) -> Self {
+        Self {
+            found_in: Some(place.into()),
+            ..self
+        }
+    }
+
+    /// Where it was found, or should have been: "the environment variable TOTESYS_URL".
+    pub fn found_in(&self) -> Option<&str> {
+        self.found_in.as_deref()
     }
 
     /// A secret that could not be resolved, for the reason given.
     pub(super) fn missing(reason: ConfigError) -> Self {
-        Self(Content::Known(Err(reason)))
+        Self::of(Content::Known(Err(reason)))
     }
 
     /// The secret of these pieces, of which a service keeps some.
     pub(super) fn kept(pieces: Vec<Piece>, setting: Box<Setting>) -> Self {
-        Self(Content::Kept(Arc::new(Kept { pieces, setting })))
+        Self::of(Content::Kept(Arc::new(Kept { pieces, setting })))
     }
 
     /// The value, to be handed to a driver and to nobody else.
@@ -56,7 +80,7 @@ impl Secret {
     /// # Errors
     /// Why its reference could not be resolved; of what a service keeps, that it is not known here.
     pub fn expose(&self) -> Result<&str, ConfigError> {
-        match &self.0 {
+        match &self.content {
             Content::Known(known) => known.as_deref().map_err(Clone::clone),
             Content::Kept(kept) => Err(ConfigError::Reference {
                 setting: kept.setting.clone(),
@@ -69,7 +93,7 @@ impl Secret {
 
     /// What services keep of it; empty where it is known.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        let pieces = match &self.0 {
+        let pieces = match &self.content {
             Content::Known(_) => &[],
             Content::Kept(kept) => kept.pieces.as_slice(),
         };
@@ -87,7 +111,7 @@ impl Secret {
 
     /// The setting that it is the value of, where a service keeps it.
     pub fn setting(&self) -> Option<&Setting> {
-        match &self.0 {
+        match &self.content {
             Content::Known(_) => None,
             Content::Kept(kept) => Some(&kept.setting),
         }
@@ -102,7 +126,7 @@ impl Secret {
         &self,
         kept: impl Fn(&Reference) -> Option<&'k str>,
     ) -> Result<Option<String>, ConfigError> {
-        let pieces = match &self.0 {
+        let pieces = match &self.content {
             Content::Known(_) => return self.expose().map(|known| Some(known.to_owned())),
             Content::Kept(kept) => &kept.pieces,
         };

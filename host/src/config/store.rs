@@ -32,6 +32,15 @@ pub struct StoreCredentials {
 }
 
 impl StorePlan {
+    /// Where the credentials come from, in words.
+    pub fn credentials_found_in(&self) -> String {
+        match (&self.credentials, &self.profile) {
+            (Some(credentials), _) => credentials.key.found_in().unwrap_or_default().to_owned(),
+            (None, Some(profile)) => format!("the profile {profile}"),
+            (None, None) => "the default chain of AWS, such as the role of the machine".to_owned(),
+        }
+    }
+
     /// What the variables of Amazon's tools say where the project file says nothing.
     pub(super) fn or_variables(mut self, environment: &Environment) -> Self {
         let variable = |name: &str| {
@@ -39,7 +48,10 @@ impl StorePlan {
             value.map(str::to_owned)
         };
         let either = |first: &str, second: &str| variable(first).or_else(|| variable(second));
-        let secret = |name: &str| variable(name).map(Secret::new);
+        let secret = |name: &str| {
+            let place = format!("the environment variable {name}");
+            variable(name).map(|value| Secret::new(value).found(&place))
+        };
         self.region = self
             .region
             .or_else(|| either("AWS_REGION", "AWS_DEFAULT_REGION"));

@@ -9,6 +9,8 @@ use percent_encoding::percent_decode_str;
 use super::{Environment, Secret};
 
 /// How long a collector may take for one answer.
+/// The headers of requests to a collector, as OpenTelemetry calls them.
+const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often figures are sent while the program runs.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -92,7 +94,7 @@ impl CollectorPlan {
         }
         let mut headers = written.headers;
         if headers.is_empty() {
-            headers = variable("OTEL_EXPORTER_OTLP_HEADERS").map_or_else(Vec::new, pairs);
+            headers = variable(HEADERS).map_or_else(Vec::new, pairs);
         }
         let protocol = variable("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|_| written.otlp.is_none());
         let millis = |name| {
@@ -137,7 +139,9 @@ fn pairs(text: &str) -> Vec<(String, Secret)> {
     let pairs = text.split(',').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        header(&format!("{}={value}", name.trim()))
+        let (name, value) = header(&format!("{}={value}", name.trim()))?;
+        let place = format!("the environment variable {HEADERS}");
+        Some((name, value.found(&place)))
     });
     pairs.collect()
 }

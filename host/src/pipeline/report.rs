@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::planned::{
-    GrantState, PlanReport, PlannedGrant, PlannedSchema, PlannedTable, PlannedTransform,
-    SchemaAction,
+    GrantState, PlanReport, PlannedGrant, PlannedSchema, PlannedSecret, PlannedTable,
+    PlannedTransform, SchemaAction,
 };
 pub use super::observer::{Observer, Silent};
 use crate::connection::traffic::Moved;

@@ -4,7 +4,9 @@
 mod checks;
 mod history;
 mod plan;
+mod secrets;
 
 pub(super) use checks::{module_checks, origin, ready, source_checks, warehouse, zone};
 pub(super) use history::{modules, runs};
 pub(super) use plan::{failing, misfits, source, transform};
+pub(super) use secrets::secrets;

@@ -110,6 +110,18 @@ fn sources() -> Vec<PlannedTable> {
 fn report() -> PlanReport {
     PlanReport {
         sources: sources(),
+        secrets: [
+            ("source.totesys.url", "the environment variable TOTESYS_URL"),
+            (
+                "warehouse.url",
+                "the AWS secret star#user and the AWS secret star#password",
+            ),
+        ]
+        .map(|(setting, from)| PlannedSecret {
+            setting: setting.into(),
+            from: from.into(),
+        })
+        .into(),
         transforms: vec![PlannedTransform {
             table: "dim_staff".into(),
             requested: "dim-staff@1".into(),

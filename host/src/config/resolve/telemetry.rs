@@ -20,8 +20,10 @@ impl Resolver<'_> {
         let headers = settings.headers.iter().zip(expanded);
         let headers = headers.map(|(written, header)| {
             let problem = "is not a header as NAME=VALUE";
-            telemetry::header(&header)
-                .ok_or_else(|| self.value(&key.of("headers"), written, problem))
+            let (name, value) = telemetry::header(&header)
+                .ok_or_else(|| self.value(&key.of("headers"), written, problem))?;
+            let found_in = self.found_in(written, &key.of("headers"));
+            Ok((name, value.found(&found_in)))
         });
         let written = telemetry::Written {
             headers: headers.collect::<Result<_, _>>()?,

@@ -54,7 +54,7 @@ impl Resolver<'_> {
     ) -> Secret {
         let pieces = reference::pieces(value, self.environment, self.base);
         let is_kept = |piece: &Piece| matches!(piece, Piece::Kept(_));
-        match pieces {
+        let secret = match pieces {
             Ok(pieces) if pieces.iter().any(is_kept) => {
                 Secret::kept(pieces, self.document.setting(&key.0))
             }
@@ -62,6 +62,17 @@ impl Resolver<'_> {
                 Ok(value) => Secret::new(known(value)),
                 Err(reason) => Secret::missing(reason),
             },
+        };
+        secret.found(&self.found_in(value, key))
+    }
+
+    /// Where a value comes from: what it refers to, or else where it was written.
+    pub(super) fn found_in(&self, value: &str, key: &Key) -> String {
+        let targets = reference::targets(value, self.environment, self.base);
+        match targets.as_slice() {
+            [] if self.document.has(&key.0) => self.document.setting(&key.0).place.to_string(),
+            [] => "the default".to_owned(),
+            targets => targets.join(" and "),
         }
     }
 

@@ -14,6 +14,8 @@ pub struct PlanReport {
     pub sources: Vec<PlannedTable>,
     /// One per warehouse table.
     pub transforms: Vec<PlannedTransform>,
+    /// Where each secret comes from.
+    pub secrets: Vec<PlannedSecret>,
     /// Things that will stop a table or lose exactness unless they are dealt with.
     pub warnings: Vec<String>,
 }
@@ -27,6 +29,15 @@ impl PlanReport {
                 .iter()
                 .any(|t| t.changed.is_some() || t.pending > 0)
     }
+}
+
+/// Where a secret comes from; never what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedSecret {
+    /// The setting that holds it: `source.totesys.url`.
+    pub setting: String,
+    /// In words: "the environment variable TOTESYS_URL".
+    pub from: String,
 }
 
 /// How one source table would be read.
