@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use delta_kernel::Error as KernelError;
+
 use super::location::Location;
 use super::objects::{NoRegion, Unconditional};
 use crate::connection::aws;
@@ -66,15 +68,24 @@ fn is_missing(error: &object_store::Error) -> bool {
 }
 
 /// The error of a kind in a chain of them.
-fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
+pub(super) fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        next = source(error);
     }
     None
+}
+
+/// What an error comes from. Delta's kernel has it and does not say so where it is the disk or the store.
+fn source<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    match error.downcast_ref::<KernelError>() {
+        Some(KernelError::ObjectStore(store)) => Some(store),
+        Some(KernelError::IOError(disk)) => Some(disk),
+        _ => error.source(),
+    }
 }
 
 /// What a store said, out of a text that has all of its answer.
@@ -93,7 +104,7 @@ impl Said {
         let mut next = Some(error);
         while let Some(error) = next {
             text.push_str(&error.to_string());
-            next = error.source();
+            next = source(error);
         }
         let element = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
@@ -113,5 +124,61 @@ impl Said {
 
     pub(super) fn is(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use deltalake::DeltaTableError;
+    use object_store::memory::InMemory;
+    use object_store::path::Path as Key;
+
+    use super::super::location::Bucket;
+    use super::*;
+
+    fn place() -> Location {
+        Location::Bucket(Bucket {
+            name: "lake".into(),
+            objects: Arc::new(InMemory::new()),
+            prefix: Key::from("star/dim_date"),
+        })
+    }
+
+    fn kernel(error: KernelError) -> Cause {
+        Box::new(DeltaTableError::KernelError(error))
+    }
+
+    #[test]
+    fn a_store_that_fails_while_a_log_is_read_is_none_that_is_damaged() {
+        let answer = "Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>SlowDown</Code>\
+                      <Message>Please reduce your request rate.</Message><RequestId>42</RequestId></Error>";
+        let failed = KernelError::ObjectStore(object_store::Error::Generic {
+            store: "S3",
+            source: answer.into(),
+        });
+        let error = of(&place(), "read", kernel(failed));
+        let WarehouseError::Unavailable { cause, hint, .. } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(
+            cause.to_string(),
+            "SlowDown: Please reduce your request rate. (request 42)"
+        );
+        assert!(hint.contains("fewer requests"), "{hint}");
+    }
+
+    #[test]
+    fn an_entry_that_is_gone_is_damage() {
+        let gone = KernelError::FileNotFound("00000000000000000007.json".into());
+        let error = of(&place(), "read", kernel(gone));
+        assert!(matches!(error, WarehouseError::Damaged { .. }), "{error:?}");
+        let full = KernelError::IOError(io::Error::from(io::ErrorKind::StorageFull));
+        let error = of(&place(), "read", kernel(full));
+        assert!(
+            matches!(error, WarehouseError::Unavailable { .. }),
+            "{error:?}"
+        );
     }
 }
