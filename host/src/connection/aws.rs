@@ -1,6 +1,7 @@
 //! What clients of Amazon's services begin with: the region, the credentials and who asks.
 
 use std::error::Error;
+use std::time::Duration;
 
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -27,7 +28,8 @@ pub async fn configuration(plan: &StorePlan) -> SdkConfig {
         loader = loader.credentials_provider(known);
     }
     let settings = loader.load().await;
-    if plan.endpoint.is_some() && settings.region().is_none() {
+    let is_elsewhere = plan.endpoint.is_some() || settings.endpoint_url().is_some();
+    if is_elsewhere && settings.region().is_none() {
         let elsewhere = settings.into_builder().region(Region::from_static(REGION));
         return elsewhere.build();
     }
@@ -42,6 +44,16 @@ fn credentials(plan: &StoreCredentials) -> Option<Credentials> {
     };
     let key = plan.key.expose().ok()?;
     Some(Credentials::new(&plan.id, key, token, None, "environment"))
+}
+
+/// Waits a while, longer with every attempt, and not as long as others do.
+pub async fn pause(attempt: u32) {
+    let mut chance = [0_u8; 1];
+    // Without randomness all wait as long.
+    let _ = getrandom::fill(&mut chance);
+    let longest = 50 * 2_u64.pow(attempt.min(6));
+    let millis = longest / 2 + longest * u64::from(chance[0]) / 512;
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 /// An error and its causes, each said once: what a client says before there is an answer.
@@ -60,6 +72,11 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// What to do where nobody says in which region a bucket is.
 pub const REGION_HINT: &str = "give the bucket's region: `region` under [lake.s3], or AWS_REGION";
+
+/// Whether a client of a store says that nobody told it a region.
+pub fn lacks_region(said: &str) -> bool {
+    said.contains("region must be set")
+}
 
 /// What to do about a request that a store refused with this code and status; without either it was not answered.
 pub fn hint(code: Option<&str>, status: Option<u16>) -> &'static str {

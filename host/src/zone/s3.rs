@@ -20,7 +20,6 @@ mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -33,6 +32,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Entry, ObjectWriter, PAGE, Page, Written, Zone, ZoneError};
 use crate::config::Encryption;
+use crate::connection::aws::pause;
 use crate::digest::Digest;
 
 pub(super) use refusal::Refusal;
@@ -416,16 +416,6 @@ fn word() -> String {
         Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         Err(_) => String::new(),
     }
-}
-
-/// Waits a while, longer with every attempt, and not as long as others do.
-async fn pause(attempt: u32) {
-    let mut chance = [0_u8; 1];
-    // Without randomness all wait as long.
-    let _ = getrandom::fill(&mut chance);
-    let longest = 50 * 2_u64.pow(attempt.min(6));
-    let millis = longest / 2 + longest * u64::from(chance[0]) / 512;
-    tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
 fn unsigned(size: Option<i64>) -> u64 {

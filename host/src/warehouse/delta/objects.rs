@@ -7,16 +7,19 @@
 //! It is `object_store`'s client of S3, which Delta itself is written for, with the credentials, region, endpoint and
 //! encryption of zones. Three things are added. Nobody is connected to before the first request, so that a warehouse can
 //! be named without credentials. The bucket is seen to refuse what exists before the first object is created in it.
-//! And when an answer is lost, what is there is compared with what was sent: no two writers send the same, because
-//! commits and publications name their run, and data files have names of chance.
+//! And when an answer is lost, what is there is compared with what was sent, and sent again where nothing is: no two
+//! writers send the same, because commits and publications name their run, and data files have names of chance.
 //!
 //! Rejected: Delta's own crate for S3, which asks for another client of Amazon's services and for a table of locks where
 //! a store knows no conditions. Such a store is refused here.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
@@ -26,7 +29,8 @@ use object_store::aws::{
     AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, Checksum, S3ConditionalPut,
 };
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 use object_store::path::Path as Key;
 use object_store::{
@@ -45,9 +49,13 @@ const REQUEST: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long requests are repeated, waiting longer each time.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How often a create is sent to which no answer comes.
+const ATTEMPTS: u32 = 6;
 /// How long credentials are used before they are asked for again: with `PATIENCE`, less than the five minutes for which a
 /// machine gives new ones before the old ones end.
 const FRESH: Duration = Duration::from_secs(60);
+/// So long before they end they are not used any more, as by the client of zones.
+const MARGIN: Duration = Duration::from_secs(10);
 /// What is in the object by which a store shows that it refuses to create what exists.
 const NOTE: &[u8] =
     b"tidemill makes sure by this object that the store refuses to create what exists.\n";
@@ -132,6 +140,36 @@ impl Inner {
         self.proven.get_or_try_init(|| proving).await.copied()
     }
 
+    /// Creates an object, and asks again where no answer came: the client itself does so only with what may be done twice.
+    async fn create(
+        &self,
+        location: &Key,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let (store, begin) = (self.store().await?, Instant::now());
+        for attempt in 0.. {
+            let put = store.put_opts(location, payload.clone(), options.clone());
+            let error = match put.await {
+                Ok(put) => return Ok(put),
+                Err(error) => error,
+            };
+            let is_open = matches!(error, Error::AlreadyExists { .. } | Error::Generic { .. });
+            if is_open && self.holds(location, payload.clone()).await {
+                break;
+            }
+            let is_late = attempt + 1 >= ATTEMPTS || begin.elapsed() > PATIENCE;
+            if is_late || !is_unanswered(&error) {
+                return Err(error);
+            }
+            aws::pause(attempt).await;
+        }
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
+    }
+
     /// Whether an object holds just this.
     async fn holds(&self, location: &Key, payload: PutPayload) -> bool {
         let Ok(store) = self.store().await else {
@@ -155,18 +193,7 @@ impl ObjectStore for Objects {
             return store.put_opts(location, payload, options).await;
         }
         self.0.prove().await?;
-        let put = store.put_opts(location, payload.clone(), options).await;
-        let is_open = matches!(
-            put,
-            Err(Error::AlreadyExists { .. } | Error::Generic { .. })
-        );
-        if is_open && self.0.holds(location, payload).await {
-            return Ok(PutResult {
-                e_tag: None,
-                version: None,
-            });
-        }
-        put
+        self.0.create(location, payload, options).await
     }
 
     async fn put_multipart_opts(
@@ -227,6 +254,13 @@ impl fmt::Display for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s3://{}", self.0.bucket)
     }
+}
+
+/// Whether no answer came to a request that the client sends once.
+fn is_unanswered(error: &Error) -> bool {
+    use HttpErrorKind::{Decode, Interrupted, Timeout, Unknown};
+    let lost = super::failure::find::<HttpError>(error);
+    lost.is_some_and(|lost| matches!(lost.kind(), Timeout | Interrupted | Decode | Unknown))
 }
 
 fn failure(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -342,8 +376,18 @@ fn operation(request: &HttpRequest) -> &'static str {
 #[derive(Debug)]
 struct Credentials {
     provider: SharedCredentialsProvider,
-    /// Those asked for last, and when.
+    /// Those asked for last, and until when they are used.
     last: Mutex<Option<(Arc<AwsCredential>, Instant)>>,
+}
+
+/// For how long credentials are used that end then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever gives credentials says by the clock when they end"
+)]
+fn fresh(ends: Option<SystemTime>) -> Duration {
+    let left = |ends: SystemTime| ends.duration_since(SystemTime::now()).unwrap_or_default();
+    ends.map_or(FRESH, |ends| left(ends).saturating_sub(MARGIN).min(FRESH))
 }
 
 #[async_trait]
@@ -352,8 +396,8 @@ impl CredentialProvider for Credentials {
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
         let mut last = self.last.lock().await;
-        if let Some((credential, asked)) = last.as_ref()
-            && asked.elapsed() < FRESH
+        if let Some((credential, until)) = last.as_ref()
+            && Instant::now() < *until
         {
             return Ok(Arc::clone(credential));
         }
@@ -363,100 +407,8 @@ impl CredentialProvider for Credentials {
             secret_key: found.secret_access_key().to_owned(),
             token: found.session_token().map(str::to_owned),
         });
-        *last = Some((Arc::clone(&credential), Instant::now()));
+        let until = Instant::now() + fresh(found.expiry());
+        *last = Some((Arc::clone(&credential), until));
         Ok(credential)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use object_store::memory::InMemory;
-
-    use super::*;
-
-    fn create() -> PutOptions {
-        PutMode::Create.into()
-    }
-
-    #[tokio::test]
-    async fn of_two_that_create_one_wins_and_whoever_sends_the_same_again_has_won() {
-        let objects = Objects::of(Arc::new(InMemory::new()), Key::from("proof"));
-        let key = Key::from("commit");
-        for bytes in ["ours", "ours"] {
-            let put = objects.put_opts(&key, bytes.into(), create()).await;
-            put.expect("it is ours");
-        }
-        let put = objects.put_opts(&key, "theirs".into(), create()).await;
-        assert!(matches!(put, Err(Error::AlreadyExists { .. })), "{put:?}");
-        let found = objects.get(&key).await.expect("it is there");
-        assert_eq!(found.bytes().await.expect("readable"), "ours");
-        assert!(objects.head(&Key::from("proof")).await.is_ok());
-    }
-
-    /// Creates what exists.
-    #[derive(Debug)]
-    struct Careless(InMemory);
-
-    impl fmt::Display for Careless {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("careless")
-        }
-    }
-
-    #[async_trait]
-    impl ObjectStore for Careless {
-        async fn put_opts(
-            &self,
-            location: &Key,
-            payload: PutPayload,
-            options: PutOptions,
-        ) -> Result<PutResult> {
-            let mode = PutMode::Overwrite;
-            let options = PutOptions { mode, ..options };
-            self.0.put_opts(location, payload, options).await
-        }
-
-        async fn put_multipart_opts(
-            &self,
-            location: &Key,
-            options: PutMultipartOptions,
-        ) -> Result<Box<dyn MultipartUpload>> {
-            self.0.put_multipart_opts(location, options).await
-        }
-
-        async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
-            self.0.get_opts(location, options).await
-        }
-
-        fn delete_stream(
-            &self,
-            locations: BoxStream<'static, Result<Key>>,
-        ) -> BoxStream<'static, Result<Key>> {
-            self.0.delete_stream(locations)
-        }
-
-        fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.0.list(prefix)
-        }
-
-        async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
-            self.0.list_with_delimiter(prefix).await
-        }
-
-        async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
-            self.0.copy_opts(from, to, options).await
-        }
-    }
-
-    #[tokio::test]
-    async fn a_store_that_creates_what_exists_is_refused_before_anything_is_in_it() {
-        let objects = Objects::of(Arc::new(Careless(InMemory::new())), Key::from("proof"));
-        let key = Key::from("commit");
-        let put = objects.put_opts(&key, "ours".into(), create()).await;
-        let Err(Error::Generic { source, .. }) = put else {
-            panic!("{put:?}");
-        };
-        assert!(source.is::<Unconditional>());
-        assert!(objects.head(&key).await.is_err(), "it was written to");
     }
 }
