@@ -28,7 +28,10 @@ pub(super) async fn whole(zone: &S3Zone, key: &str) -> Result<Bytes, ZoneError> 
         drop(answer);
         return in_pieces(zone, key, length, version).await;
     }
-    let mut piece = Piece::of(zone, key, 0..length)?;
+    let mut piece = Piece {
+        is_whole: true,
+        ..Piece::of(zone, key, 0..length)?
+    };
     let whole = match piece.take(zone, key, answer).await? {
         None => piece.room,
         Some(_) => piece.fill(zone, key, version.as_deref()).await?,
@@ -61,6 +64,7 @@ async fn in_pieces(
             from,
             room: rest.split_to(size),
             filled: 0,
+            is_whole: false,
         });
     }
     let version = version.as_deref();
@@ -81,6 +85,8 @@ struct Piece {
     room: BytesMut,
     /// How much of it is there.
     filled: usize,
+    /// Whether it is all of the object.
+    is_whole: bool,
 }
 
 impl Piece {
@@ -90,6 +96,7 @@ impl Piece {
             from: range.start,
             room: BytesMut::zeroed(length.map_err(|_| too_short(zone, key, range.end))?),
             filled: 0,
+            is_whole: false,
         })
     }
 
@@ -104,8 +111,12 @@ impl Piece {
         loop {
             let before = self.filled;
             let end = self.from + self.room.len() as u64;
-            let wanted = format!("bytes={}-{}", self.from + before as u64, end - 1);
-            let answer = get(zone, key, Some(wanted), version).await?;
+            let wanted = match (self.is_whole, before) {
+                // With the checksum of all of it, which a part would come without.
+                (true, 0) => None,
+                _ => Some(format!("bytes={}-{}", self.from + before as u64, end - 1)),
+            };
+            let answer = get(zone, key, wanted, version).await?;
             match self.take(zone, key, answer).await? {
                 None => return Ok(self.room),
                 Some(refusal) if self.filled == before && attempt + 1 >= ATTEMPTS => {
@@ -141,7 +152,13 @@ impl Piece {
                 }
                 Ok(None) if self.filled == self.room.len() => return Ok(None),
                 Ok(None) => return Err(too_short(zone, key, end)),
-                Err(error) => return Ok(Some(Refusal::broken(&error, request))),
+                Err(error) => {
+                    // All of it came, and it is not what its checksum says: nothing of it is kept.
+                    if self.filled == self.room.len() {
+                        self.filled = 0;
+                    }
+                    return Ok(Some(Refusal::broken(&error, request)));
+                }
             }
         }
     }
