@@ -84,7 +84,10 @@ impl Refusal {
 
     /// What to do about it.
     pub(in crate::zone) fn hint(&self) -> &'static str {
-        aws::hint(self.code.as_deref(), self.status)
+        match self.status.is_none() && aws::lacks_region(&self.message) {
+            true => aws::REGION_HINT,
+            false => aws::hint(self.code.as_deref(), self.status),
+        }
     }
 }
 

@@ -184,7 +184,7 @@ async fn connect(plan: &StorePlan, traffic: Traffic) -> Client {
         .retry_config(retries)
         .timeout_config(timeouts)
         .interceptor(Count(traffic));
-    if let Some(endpoint) = &plan.endpoint {
+    if let Some(endpoint) = plan.endpoint.as_deref().or(shared.endpoint_url()) {
         // Names of buckets are names of hosts at Amazon only.
         config = config.endpoint_url(endpoint).force_path_style(true);
     }
