@@ -21,6 +21,7 @@ mod plan;
 mod policy;
 mod preview;
 mod progress;
+mod project;
 mod query;
 mod rebuild;
 mod replay;

@@ -111,6 +111,15 @@ async fn the_project_file_may_be_an_object() -> Result<()> {
         log.contains("project file is an object") && log.contains("\"sha256\""),
         "{log}"
     );
+    // And so may that of any verb.
+    let said = account
+        .world
+        .project
+        .call(["discover", "--output", "json", "--project", &url])?;
+    ensure!(
+        said.code == Some(0) && said.stdout.contains("sales_order"),
+        "{said:#?}"
+    );
     let gone = format!("s3://{bucket}/etc/none.toml");
     let mut extract = account.function_with("extract", &[("TIDEMILL_PROJECT", &gone)])?;
     let (_, message) = account.call(&mut extract, &json!({})).await?.failed()?;

@@ -33,7 +33,7 @@ impl Discover {
         let (url, options) = match self.url {
             Some(url) => (url, SourceOptions::default()),
             None => {
-                let plan = call.plan()?;
+                let plan = call.plan().await?;
                 let named = choose(&plan, self.source.as_deref())?;
                 let vault = Vault::new(plan.vault.clone());
                 let url = vault.reveal(&named.url).await?;

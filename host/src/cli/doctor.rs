@@ -34,7 +34,7 @@ impl Doctor {
 }
 
 async fn examine(call: &Invocation) -> Vec<Check> {
-    let plan = match call.plan() {
+    let plan = match call.plan().await {
         Ok(plan) => plan,
         Err(error) => return vec![Check::failed("project file", &error)],
     };

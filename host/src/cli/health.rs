@@ -52,7 +52,8 @@ impl Health {
         let address = reachable(match self.address {
             Some(address) => address,
             None => call
-                .plan()?
+                .plan()
+                .await?
                 .serve
                 .listen
                 .ok_or_else(|| UsageError::Choice {

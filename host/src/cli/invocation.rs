@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::UsageError;
 use super::clock::{self, Clock};
 use super::progress::Progress;
+use super::project;
 use super::text::Paint;
 use crate::config::{self, Assignment, Environment, Plan};
 use crate::pipeline::Pipeline;
@@ -43,7 +44,7 @@ pub(super) enum Colour {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// The project file or its folder [default: tidemill.toml here or in a folder above].
+    /// Project file, folder or s3:// URL [default: tidemill.toml here or in a folder above].
     #[arg(
         long,
         global = true,
@@ -246,11 +247,10 @@ impl Invocation {
     /// The project, checked.
     ///
     /// # Errors
-    /// `Config` with file and line.
-    pub(super) fn plan(&self) -> crate::Result<Plan> {
-        let assignments = self.assignments()?;
-        let file = self.project_file()?;
-        Ok(config::load(&file, &self.environment, &assignments)?)
+    /// `Config` with file and line; where it is an object, `Data` when that is not there and `Unavailable` when the store does
+    /// not answer.
+    pub(super) async fn plan(&self) -> crate::Result<Plan> {
+        project::plan(self, &self.folder).await
     }
 
     /// The pipeline of the project.
@@ -258,7 +258,7 @@ impl Invocation {
     /// # Errors
     /// As [`Invocation::plan`], and what opening the zones and the warehouse says.
     pub(super) async fn pipeline(&self) -> crate::Result<Pipeline> {
-        Pipeline::open(&self.plan()?, self.progress.clone()).await
+        Pipeline::open(&self.plan().await?, self.progress.clone()).await
     }
 
     /// The id of a run that starts now.

@@ -14,9 +14,9 @@
 
 mod answer;
 mod errand;
-mod project;
 mod time;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -28,8 +28,9 @@ use super::UsageError;
 use super::answer::Answer;
 use super::failure;
 use super::invocation::Invocation;
+use super::project;
 use super::run::{self, Aloud};
-use crate::config::Plan;
+use crate::config::{self, Plan};
 use crate::error::{Classify, Error, ErrorKind};
 use crate::lambda::{Asked, Places, Trigger};
 use crate::pipeline::report::{RunReport, Scope};
@@ -42,6 +43,8 @@ use time::Time;
 
 /// The variable by which Lambda says where its runtime interface is.
 pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// The variable by which Lambda says where the bundle is.
+const BUNDLE: &str = "LAMBDA_TASK_ROOT";
 /// What the runtime wants to know besides.
 const NEEDED: [&str; 3] = [
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -147,7 +150,7 @@ impl Lambda {
             }
             .into());
         }
-        let plan = project::plan(call).await?;
+        let plan = plan(call).await?;
         let zones = &plan.zones;
         let sources = plan.sources.keys().cloned();
         let places = Places::new(&zones.ingestion, &zones.processed, &zones.modules, sources);
@@ -161,6 +164,19 @@ impl Lambda {
             call,
         })
     }
+}
+
+/// The project of a function: in its bundle, unless another is named.
+async fn plan(call: &Invocation) -> crate::Result<Plan> {
+    let bundle = call.environment().get(BUNDLE).map(PathBuf::from);
+    let bundle = bundle.unwrap_or_else(|| call.folder().to_path_buf());
+    let file = bundle.join(config::FILE);
+    if call.project_named().is_some() || !file.is_file() {
+        return project::plan(call, &bundle).await;
+    }
+    let plan = config::load(&file, call.environment(), &call.assignments()?)?;
+    tracing::info!(file = %file.display(), "project file is the bundle's");
+    Ok(plan)
 }
 
 /// The runtime interface went away.

@@ -132,7 +132,7 @@ impl Load {
 async fn run(call: &Invocation, stages: &[Stage], scope: &Scope) -> crate::Result<Answer> {
     let started = call.clock()();
     let id = call.run_id(started)?;
-    let plan = call.plan()?;
+    let plan = call.plan().await?;
     let aloud = if call.logs_json() {
         Aloud::Yes
     } else {

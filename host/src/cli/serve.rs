@@ -44,7 +44,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let plan = call.plan()?;
+        let plan = call.plan().await?;
         let clock = call.clock();
         let timetable = Timetable::new(&plan.schedule, clock());
         if timetable.next_due().is_none() {

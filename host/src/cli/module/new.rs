@@ -52,7 +52,7 @@ impl New {
             .clone()
             .unwrap_or_else(|| self.name.clone().into());
         let folder: PathBuf = call.folder().join(path).components().collect();
-        let plan = call.plan()?;
+        let plan = call.plan().await?;
         let (source_name, named) = self.source(&plan)?;
         let url = Vault::new(plan.vault.clone()).reveal(&named.url).await?;
         let source = source::open(&url, &named.options)?;
