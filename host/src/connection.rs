@@ -2,9 +2,10 @@
 //!
 //! How settings become a live connection is said here only where several rooms need the same: [`postgres`] for sources
 //! and warehouses, [`aws`] for zones, warehouses and secrets; what goes over those that are paid for by the request is counted
-//! in [`traffic`].
+//! in [`traffic`], and whether they answer is known in [`contact`].
 
 pub mod aws;
+pub mod contact;
 pub mod postgres;
 pub mod traffic;
 

@@ -13,6 +13,7 @@
     reason = "JSON gives null where there is nothing"
 )]
 
+mod away;
 mod job;
 mod pretender;
 mod promises;

@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
+use super::contact::Contact;
+
 /// The traffic of the zones and of a warehouse in a bucket; clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Traffic(Arc<Mutex<Moved>>);
+pub struct Traffic {
+    moved: Arc<Mutex<Moved>>,
+    contact: Contact,
+}
 
 /// Traffic up to a moment, or between two. As JSON its requests are one number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +27,11 @@ pub struct Moved {
 }
 
 impl Traffic {
+    /// Whether the store answers.
+    pub fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
     /// Counts the body of a request.
     pub fn sent(&self, bytes: u64) {
         self.lock().bytes_sent += bytes;
@@ -51,7 +61,7 @@ impl Traffic {
 
     fn lock(&self) -> MutexGuard<'_, Moved> {
         // Each call changes one number: there is nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -42,13 +42,14 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::config::{Encryption, StorePlan};
 use crate::connection::aws;
+use crate::connection::contact;
 use crate::connection::traffic::Traffic;
 
 /// How long one request may take, its body included: a data file of 64 MiB at half a megabyte a second.
 const REQUEST: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long requests are repeated, waiting longer each time.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = contact::PATIENCE;
 /// How often a create is sent to which no answer comes.
 const ATTEMPTS: u32 = 6;
 /// How long credentials are used before they are asked for again: with `PATIENCE`, less than the five minutes for which a
@@ -336,10 +337,24 @@ impl HttpService for Counting<HttpClient> {
         let (operation, traffic) = (operation(&request), &self.1);
         traffic.sent(request.body().content_length() as u64);
         let is_head = request.method() == "HEAD";
+        let contact = traffic.contact();
+        contact.asked(&request.uri().to_string());
         let answer = self.0.execute(request).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         traffic.answered(operation, status);
-        let answer = answer?;
+        match &answer {
+            Ok(answer) if answer.status().is_server_error() => {
+                let error = format!("HTTP status {}", answer.status().as_u16());
+                contact.failed(true, &error);
+            }
+            Ok(_) => contact.answered(),
+            Err(error) => contact.failed(false, &aws::chain(error)),
+        }
+        let answer = answer.map_err(|error| match contact.is_hopeless() {
+            // The client asks again after errors of other kinds.
+            true => HttpError::new(HttpErrorKind::Unknown, error),
+            false => error,
+        })?;
         let length = answer.headers().get("content-length");
         let length = length
             .filter(|_| !is_head)

@@ -13,14 +13,17 @@ use aws_sdk_s3::config::interceptors::{
 };
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::super::ZoneError;
 use super::super::log::Memory;
 use crate::config::StorePlan;
 use crate::connection::aws;
+use crate::connection::contact::{self, Contact};
 use crate::connection::traffic::Traffic;
 
 /// How often a request is sent before it counts as failed; the client waits longer each time, by chance, and as long as
@@ -31,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// What a connection may take, one attempt, and all attempts of a request together.
 const CONNECT: Duration = Duration::from_secs(5);
 const ATTEMPT: Duration = Duration::from_secs(60);
-const REQUEST: Duration = Duration::from_secs(180);
+const REQUEST: Duration = contact::PATIENCE;
 
 /// A store and what is known of it.
 #[derive(Debug)]
@@ -131,6 +134,7 @@ impl Intercept for Count {
             uri = request.uri(),
             "asks the store"
         );
+        self.0.contact().asked(request.uri());
         self.0
             .sent(request.body().content_length().unwrap_or_default());
         Ok(())
@@ -140,14 +144,11 @@ impl Intercept for Count {
         &self,
         context: &BeforeDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let length = context.response().headers().get("content-length");
         // A head says how large the body would be.
-        let is_head = context
-            .inner()
-            .request()
-            .is_some_and(|request| request.method() == "HEAD");
+        let is_head = operation(settings) == "HeadObject";
         let length = length
             .filter(|_| !is_head)
             .and_then(|length| length.parse().ok());
@@ -161,12 +162,44 @@ impl Intercept for Count {
         _: &RuntimeComponents,
         settings: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let operation = settings.load::<Metadata>().map_or("", Metadata::name);
         let status = context
             .response()
             .map(|response| response.status().as_u16());
-        self.0.answered(operation, status);
+        self.0.answered(operation(settings), status);
+        let contact = self.0.contact();
+        let is_away = |error: &OrchestratorError<_>| {
+            error.is_connector_error() || error.is_timeout_error() || error.is_response_error()
+        };
+        match (status, context.output_or_error()) {
+            (Some(status @ 500..), _) => contact.failed(true, &format!("HTTP status {status}")),
+            (None, Some(Err(error))) if is_away(error) => {
+                contact.failed(false, &aws::chain(error));
+            }
+            (Some(_), _) => contact.answered(),
+            (None, _) => {}
+        }
         Ok(())
+    }
+}
+
+fn operation(settings: &ConfigBag) -> &str {
+    settings.load::<Metadata>().map_or("", Metadata::name)
+}
+
+/// Gives up a store that nobody has ever heard of.
+#[derive(Debug)]
+struct GivesUp(Contact);
+
+impl ClassifyRetry for GivesUp {
+    fn name(&self) -> &'static str {
+        "GivesUp"
+    }
+
+    fn classify_retry(&self, _: &InterceptorContext) -> RetryAction {
+        match self.0.is_hopeless() {
+            true => RetryAction::RetryForbidden,
+            false => RetryAction::NoActionIndicated,
+        }
     }
 }
 
@@ -183,6 +216,7 @@ async fn connect(plan: &StorePlan, traffic: Traffic) -> Client {
     let mut config = aws_sdk_s3::config::Builder::from(&shared)
         .retry_config(retries)
         .timeout_config(timeouts)
+        .retry_classifier(GivesUp(traffic.contact().clone()))
         .interceptor(Count(traffic));
     if let Some(endpoint) = plan.endpoint.as_deref().or(shared.endpoint_url()) {
         // Names of buckets are names of hosts at Amazon only.
