@@ -74,6 +74,12 @@ pub fn digests() -> Result<BTreeSet<Digest>, BuiltinError> {
     Ok(entries.into_iter().map(|entry| entry.sha256).collect())
 }
 
+/// Whether some version of a module is inside the program.
+pub fn has(name: &str) -> bool {
+    let entries: Result<Vec<Entry>, _> = serde_json::from_str(INDEX);
+    entries.is_ok_and(|entries| entries.iter().any(|entry| entry.name == name))
+}
+
 /// The modules inside the program, in name order, each compared with its digest.
 ///
 /// # Errors

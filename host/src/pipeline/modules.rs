@@ -8,7 +8,7 @@ use crate::builtin;
 use crate::config::{Plan, TransformPlan};
 use crate::contract::ModuleRef;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::{PublicKey, Registry, Stored, Trust};
+use crate::registry::{PublicKey, Registry, RegistryError, Stored, Trust};
 use crate::run::Stage;
 use crate::sandbox::{Module, Sandbox};
 
@@ -69,6 +69,9 @@ pub(crate) enum ModuleError {
         /// Those that it makes.
         known: Vec<String>,
     },
+    /// It is inside of the program, and nobody has put it into the modules zone.
+    #[error("the registry has no module `{0}`, which is inside of tidemill")]
+    NotInstalled(String),
     /// The project has no such source, or several and the transform names none.
     #[error("which source the inputs come from is not clear: {0}")]
     Source(String),
@@ -80,9 +83,10 @@ pub(crate) enum ModuleError {
 impl Classify for ModuleError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OtherTable { .. } | Self::NoTransform { .. } | Self::Source(_) => {
-                ErrorKind::Config
-            }
+            Self::OtherTable { .. }
+            | Self::NoTransform { .. }
+            | Self::NotInstalled(_)
+            | Self::Source(_) => ErrorKind::Config,
             Self::Lost(_) => ErrorKind::Bug,
         }
     }
@@ -96,6 +100,9 @@ impl Classify for ModuleError {
                 "add the section [transform.{table}] with its `module`"
             )),
             Self::NoTransform { known, .. } => Some(format!("it makes: {}", known.join(", "))),
+            Self::NotInstalled(_) => Some(
+                "`tidemill module push --built-in` puts all of those into the modules zone that `lake` names".into(),
+            ),
             Self::Source(_) => Some("set `source` in the transform's section".into()),
             Self::Lost(_) => None,
         }
@@ -160,7 +167,12 @@ pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
 /// damaged.
 pub(super) async fn fetch(shelf: &Shelf<'_>, table: &str) -> Result<(ModuleRef, Stored)> {
     let wanted = &transform(shelf.plan, table)?.module;
-    let resolved = shelf.registry.resolve(wanted).await?;
+    let resolved = match shelf.registry.resolve(wanted).await {
+        Err(RegistryError::UnknownModule { name, .. }) if builtin::has(&name) => {
+            return Err(ModuleError::NotInstalled(name).into());
+        }
+        resolved => resolved?,
+    };
     let stored = shelf.registry.fetch(&resolved).await?;
     shelf.registry.voucher(&stored, shelf.trust).await?;
     Ok((resolved, stored))

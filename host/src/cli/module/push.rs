@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::sign::signature_of;
 use super::{parameters, read, signature};
+use crate::builtin;
 use crate::cli::answer::Answer;
 use crate::cli::invocation::Invocation;
-use crate::cli::text::Paint;
+use crate::cli::text::{Paint, counted};
 use crate::pipeline::publish::{self, PushReport};
 
 /// Put a component into the registry, under the name and version that it says itself.
@@ -19,11 +21,18 @@ use crate::pipeline::publish::{self, PushReport};
 /// makes: columns that may be NULL can be added, anything else needs --breaking. What it reads is
 /// compared with what has been landed, and with what the project file grants.
 ///
+/// With --built-in it puts the modules there that are inside of tidemill, and promotes those of which no
+/// version is active: for a modules zone that is new, such as a bucket that a project moves to.
+///
 /// Example: tidemill module push target/modules/dim-staff.wasm
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Push {
     /// The file of the component.
-    file: PathBuf,
+    #[arg(required_unless_present = "built_in")]
+    file: Option<PathBuf>,
+    /// Push and promote the modules that are inside of tidemill; those that are there stay as they are.
+    #[arg(long, conflicts_with_all = ["file", "parameters", "signature", "breaking", "unlanded"])]
+    built_in: bool,
     /// The file of its parameters.
     #[arg(long, value_name = "FILE")]
     parameters: Option<PathBuf>,
@@ -40,7 +49,10 @@ pub(in crate::cli) struct Push {
 
 impl Push {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let file = call.folder().join(&self.file);
+        let Some(file) = &self.file else {
+            return install(call).await;
+        };
+        let file = call.folder().join(file);
         let beside = signature_of(&file);
         let signed = match &self.signature {
             Some(named) => Some(call.folder().join(named)),
@@ -61,6 +73,33 @@ impl Push {
         let report = call.pipeline().await?.push(push).await?;
         Ok(Answer::new(told(&report, call.paint()), &report))
     }
+}
+
+/// What was made of the modules inside of the program.
+#[derive(Debug, Serialize)]
+struct Installed {
+    /// Modules inside of the program: all of them are in the registry now.
+    modules: usize,
+    /// Those that were promoted, because no version of them was active.
+    promoted: usize,
+}
+
+async fn install(call: &Invocation) -> crate::Result<Answer> {
+    let modules = builtin::modules()?;
+    let who = call.environment().get("USER").unwrap_or("tidemill");
+    let pipeline = call.pipeline().await?;
+    let promoted = pipeline.install(&modules, who, call.clock()()).await?;
+    let installed = Installed {
+        modules: modules.len(),
+        promoted,
+    };
+    let all = counted(installed.modules as u64, "module", "modules");
+    let text = format!(
+        "{} {all} that are inside of tidemill: {promoted} promoted, of {} a version was active\n",
+        call.paint().good("installed"),
+        installed.modules - promoted
+    );
+    Ok(Answer::new(text, &installed))
 }
 
 fn told(report: &PushReport, paint: Paint) -> String {
