@@ -14,7 +14,7 @@ pub struct Traffic {
     contact: Contact,
 }
 
-/// Traffic up to a moment, or between two. As JSON its requests are one number.
+/// Traffic up to a moment, or between two. As JSON its requests are one number, and two by what they cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Requests, repeated ones too, by operation and by what became of them: `ok`, `refused` (as most conditional ones
@@ -65,10 +65,47 @@ impl Traffic {
     }
 }
 
+/// What a request is billed as. Removing is free, whether objects or parts of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tariff {
+    Writing,
+    Reading,
+    Free,
+}
+
+impl Tariff {
+    fn of(operation: &str) -> Self {
+        match operation {
+            "DeleteObject" | "DeleteObjects" | "AbortMultipartUpload" => Self::Free,
+            "HeadObject" | "GetObject" => Self::Reading,
+            // Put, Create, UploadPart, Complete, Copy and everything that lists.
+            _ => Self::Writing,
+        }
+    }
+}
+
 impl Moved {
     /// How many requests.
     pub fn requests(&self) -> u64 {
         self.by_request.values().sum()
+    }
+
+    /// Those that a store bills as PUT, COPY, POST or LIST, which are dear.
+    pub fn writing(&self) -> u64 {
+        self.of(Tariff::Writing)
+    }
+
+    /// Those that a store bills as GET and all others.
+    pub fn reading(&self) -> u64 {
+        self.of(Tariff::Reading)
+    }
+
+    fn of(&self, tariff: Tariff) -> u64 {
+        let requests = self.by_request.iter();
+        requests
+            .filter(|((operation, _), _)| Tariff::of(operation) == tariff)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// What was moved since `before`.
@@ -95,8 +132,10 @@ impl Moved {
 
 impl Serialize for Moved {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut moved = serializer.serialize_struct("Moved", 3)?;
+        let mut moved = serializer.serialize_struct("Moved", 5)?;
         moved.serialize_field("requests", &self.requests())?;
+        moved.serialize_field("requests_writing", &self.writing())?;
+        moved.serialize_field("requests_reading", &self.reading())?;
         moved.serialize_field("bytes_sent", &self.bytes_sent)?;
         moved.serialize_field("bytes_received", &self.bytes_received)?;
         moved.end()
@@ -130,13 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn a_report_has_the_requests_as_one_number() {
+    fn a_report_has_the_requests_in_all_and_by_what_they_cost() {
         let traffic = Traffic::default();
         traffic.answered("GetObject", Some(200));
         traffic.answered("HeadObject", Some(404));
+        for operation in ["PutObject", "ListObjectsV2", "UploadPart", "DeleteObject"] {
+            traffic.answered(operation, Some(200));
+        }
         traffic.received(9);
         let json = serde_json::to_value(traffic.moved()).expect("plain numbers");
-        let expected = serde_json::json!({"requests": 2, "bytes_sent": 0, "bytes_received": 9});
+        let expected = serde_json::json!({
+            "requests": 6, "requests_writing": 3, "requests_reading": 2, "bytes_sent": 0, "bytes_received": 9
+        });
         assert_eq!(json, expected);
     }
 }

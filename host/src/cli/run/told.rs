@@ -220,7 +220,18 @@ fn totals(report: &RunReport, paint: Paint) -> String {
         failed => paint.bad(counted(failed, "table failed", "tables failed")),
     };
     parts.push(format!("in {}", text::elapsed(report.elapsed)));
-    format!("{end}  {}\n", parts.join(" · "))
+    let mut told = format!("{end}  {}\n", parts.join(" · "));
+    if let Some(store) = &report.store {
+        let requests = counted(store.requests(), "request", "requests");
+        let (sent, received) = (store.bytes_sent, store.bytes_received);
+        told.push_str(&format!(
+            "{}  {requests} · {} sent, {} received\n",
+            paint.faint("store"),
+            text::size(sent),
+            text::size(received)
+        ));
+    }
+    told
 }
 
 #[cfg(test)]
