@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use crate::contract::ModuleRef;
 use crate::digest::Digest;
 use crate::error::{Classify, ErrorKind};
 
@@ -78,6 +79,15 @@ pub fn digests() -> Result<BTreeSet<Digest>, BuiltinError> {
 pub fn has(name: &str) -> bool {
     let entries: Result<Vec<Entry>, _> = serde_json::from_str(INDEX);
     entries.is_ok_and(|entries| entries.iter().any(|entry| entry.name == name))
+}
+
+/// The component of a module that is inside the program, with that very digest and no parameters.
+pub fn find(module: &ModuleRef) -> Option<&'static [u8]> {
+    let entries: Vec<Entry> = serde_json::from_str(INDEX).ok()?;
+    let mut entries = entries.into_iter();
+    let entry = entries.find(|e| e.name == module.name && e.version == module.version)?;
+    let found = self::module(entry, FILES).ok()?;
+    (Digest::of_parts([found.bytes, &[]]) == module.digest).then_some(found.bytes)
 }
 
 /// The modules inside the program, in name order, each compared with its digest.

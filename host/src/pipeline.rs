@@ -64,7 +64,7 @@ use crate::sandbox::{Compiler, Limits, Sandbox};
 use crate::table::folder;
 use crate::vault::Vault;
 use crate::warehouse::{BatchStream, Sweep, SweptFile, Warehouse};
-use crate::zone::kept::Kept;
+use crate::zone::log::Memory;
 use crate::zone::watched::Watched;
 use crate::zone::{Zone, parquet::Part};
 use claim::Claims;
@@ -110,8 +110,14 @@ impl Pipeline {
     /// `Config` when a URL is malformed.
     pub async fn open(plan: &Plan, observer: Arc<dyn Observer>) -> Result<Self> {
         let opener = crate::zone::Opener::new(&plan.base, &plan.zones.store);
+        // A quarter of the disk of a function that asks for no larger one.
+        let room_bytes = match plan.limits.process_bytes {
+            Some(_) => 128 << 20,
+            None => 1 << 30,
+        };
+        let opener = opener.keeping(&plan.cache, room_bytes);
         let zone = |url: &str| opener.open(url);
-        let modules = Kept::of(zone(&plan.zones.modules)?, &plan.cache);
+        let modules = zone(&plan.zones.modules)?;
         Ok(Self {
             observer,
             landed: zone(&plan.zones.ingestion)?,
@@ -371,6 +377,28 @@ impl Pipeline {
         let clock = Instant::now();
         let before = self.traffic.moved();
         let mut report = RunReport::empty(run.clone(), started);
+        let zones = [&self.landed, &self.processed, &self.modules];
+        let memory = zones.into_iter().find_map(|zone| zone.memory());
+        let moment = memory.map(Memory::moment);
+        let done = self.stages(run, stages, scope, &mut report).await;
+        drop(moment);
+        if let Some(memory) = memory {
+            memory.note().await;
+        }
+        done?;
+        report.elapsed = clock.elapsed();
+        let moved = self.traffic.moved().since(&before);
+        report.store = (moved.requests() > 0).then_some(moved);
+        Ok(report)
+    }
+
+    async fn stages(
+        &self,
+        run: &RunId,
+        stages: &[Stage],
+        scope: &Scope,
+        report: &mut RunReport,
+    ) -> Result<()> {
         if stages.contains(&Stage::Extract) {
             if stages.contains(&Stage::Transform) {
                 self.check_landed().await?;
@@ -384,10 +412,7 @@ impl Pipeline {
         if stages.contains(&Stage::Load) && !self.halt.is_called() {
             report.load = Some(self.load(run).await?);
         }
-        report.elapsed = clock.elapsed();
-        let moved = self.traffic.moved().since(&before);
-        report.store = (moved.requests() > 0).then_some(moved);
-        Ok(report)
+        Ok(())
     }
 
     /// Whether the landing zone has what was transformed: seen before anything is landed on top of it.

@@ -19,6 +19,7 @@ mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod history;
+mod near;
 mod record;
 mod signatures;
 mod trust;
@@ -282,6 +283,10 @@ impl Registry {
         let wanted: Wanted = wanted.parse()?;
         match &wanted.pick {
             Pick::Version(version) => {
+                // What was promoted is known by its digest.
+                if let Some(promotion) = self.known().await?.matching(&wanted) {
+                    return Ok(promotion.module());
+                }
                 let record = self.existing(&wanted.name, &version.to_string()).await?;
                 Ok(record.module())
             }
@@ -382,8 +387,14 @@ impl Registry {
         if self.is_fixed {
             return Ok(known.clone());
         }
+        let newest = self.log.newest_after(known.newest()).await?.unwrap_or(0);
+        if known.newest() == 0
+            && let Some(kept) = self.kept_history().await
+            && self.begins_with(&kept, newest).await?
+        {
+            *known = kept;
+        }
         let read = known.newest();
-        let newest = self.log.newest_after(read).await?.unwrap_or(0);
         let new: Vec<(u64, Bytes)> = futures::stream::iter(read + 1..=newest)
             .map(|number| async move { Ok::<_, ZoneError>((number, self.log.read(number).await?)) })
             .buffered(READS)
@@ -392,6 +403,9 @@ impl Registry {
         for (number, bytes) in new {
             let key = format!("{}/{}", self.zone.url(), self.log.key(number));
             known.append(number, &key, &bytes)?;
+        }
+        if known.newest() > read {
+            self.keep_history(&known).await;
         }
         Ok(known.clone())
     }

@@ -192,6 +192,11 @@ pub trait Zone: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// What is kept of its objects on this machine, where reading one is a request.
+    fn kept(&self) -> Option<&kept::Kept> {
+        None
+    }
+
     /// Creates an object from bytes that are at hand.
     ///
     /// # Errors
@@ -272,6 +277,16 @@ impl Opener {
             base: base.into(),
             store: Arc::new(s3::Store::new(store.clone())),
         }
+    }
+
+    /// The same, which keeps on this machine what it is going to need again, in `folder` and up to `room_bytes`, and notes
+    /// there where logs end.
+    #[must_use]
+    pub fn keeping(mut self, folder: &std::path::Path, room_bytes: u64) -> Self {
+        let plan = self.store.plan().clone();
+        let store = s3::Store::new(plan).keeping(folder, room_bytes);
+        self.store = Arc::new(store);
+        self
     }
 
     /// What goes to the store of the zones that this opened, and comes back.

@@ -35,7 +35,7 @@ fn run(input: &[u8]) {
         let bytes = document::document(record, ORIGINALS);
         read::<ModuleRecord>(&bytes);
         if let Some(promotion) = read::<Promotion>(&bytes) {
-            let accepted = history.append(number, "record", &bytes).is_ok();
+            let accepted = history.append(number, "record", &bytes.into()).is_ok();
             assert!(!accepted || promotion.sequence == number);
         }
     }

@@ -43,6 +43,11 @@ impl<M: Manifest> ManifestLog<M> {
         }
     }
 
+    /// Asks again what is newest, see [`NumberedLog::look_again`].
+    pub fn look_again(&self) {
+        self.log.look_again();
+    }
+
     /// The manifest of that number.
     ///
     /// # Errors

@@ -40,11 +40,11 @@ async fn precompile(
     processor: Processor,
     folder: &Path,
 ) -> Result<(String, ModuleRef)> {
-    let (module, stored) = modules::fetch(&shelf, table).await?;
+    let (module, component, parameters) = modules::fetch(&shelf, table).await?;
     let (sandbox, folder, known) = (shelf.sandbox.clone(), folder.to_owned(), module.clone());
     let compile = move || {
         let precompiler = sandbox.precompiler(processor, &folder)?;
-        precompiler.compile(&stored.component, &stored.parameters, &known)
+        precompiler.compile(&component, &parameters, &known)
     };
     tokio::task::spawn_blocking(compile)
         .await

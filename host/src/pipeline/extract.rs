@@ -98,6 +98,10 @@ impl Extraction<'_> {
     /// run committed meanwhile, `Config` when nothing of it can be read. A single table's error is in the report instead.
     pub(super) async fn run(&self) -> Result<Option<ExtractReport>> {
         let log = ManifestLog::<LandingManifest>::new(self.zone.unwatched(), self.name);
+        if self.claims.is_some() {
+            // Another may have landed since this run has looked.
+            log.look_again();
+        }
         let previous = log.newest().await?;
         let Some(claims) = &self.claims else {
             return self.land_all(previous).await.map(Some);
@@ -124,7 +128,9 @@ impl Extraction<'_> {
             .steps
             .iter()
             .map(|step| self.prefix(step.table(), snapshot.clock()));
-        let begun = notes.begin(self.run, sequence, prefixes.collect()).await?;
+        // A run that finds nothing new leaves nothing behind and makes no note.
+        let begun = Arc::new(notes.announce(self.run, sequence, prefixes.collect()));
+        self.zone.announce(begun.clone());
         let read = self.read_all(snapshot.as_ref(), choice.steps, sequence);
         let mut read = read.await?;
         if read.landed.is_empty() && !read.left.is_empty() {

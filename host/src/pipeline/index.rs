@@ -24,7 +24,7 @@ use arrow::array::{Array as _, AsArray as _, FixedSizeBinaryArray, UInt32Array};
 use arrow::compute::{CastOptions, cast_with_options, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use futures::stream::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 pub(crate) use tidemill_codec::order::partition_of;
 
 use self::merge::{SegmentWriter, merge};
@@ -32,7 +32,7 @@ pub(crate) use self::sorter::Sorter;
 use super::rows::Digest128;
 use crate::error::Result;
 use crate::manifest::{IndexPart, IndexSegment};
-use crate::zone::parquet;
+use crate::zone::parquet::{self, Verified};
 use crate::zone::{Zone, ZoneError};
 
 /// Rows in one object of a segment, some 9 MB: what the look-up of a single key reads at most.
@@ -238,14 +238,25 @@ impl Index {
     }
 
     fn part(&self, part: &IndexPart) -> EntryStream {
-        let object = (part.object.key.clone(), part.object.sha256);
-        self.typed(parquet::read(self.zone.clone(), vec![object], None))
+        self.typed(vec![(part.object.key.clone(), part.object.sha256)])
     }
 
-    /// The entries in the key types of now: a key may have been widened since they were written.
-    fn typed(&self, entries: EntryStream) -> EntryStream {
-        let schema = entry_schema(&self.key_schema);
-        entries.map(move |batch| widened(batch?, &schema)).boxed()
+    /// The entries of some objects in the key types of now: a key may have been widened since they were written. Objects
+    /// are read where they are nearest, because every run reads the same ones.
+    fn typed(&self, objects: Vec<Verified>) -> EntryStream {
+        let (schema, zone) = (entry_schema(&self.key_schema), self.zone.clone());
+        stream::iter(objects)
+            .then(move |(key, sha256)| {
+                let zone = zone.clone();
+                async move {
+                    let bytes = parquet::read_kept(zone.as_ref(), &key, sha256).await?;
+                    let object = format!("{}/{key}", zone.url());
+                    parquet::decode(&object, bytes, None).map(stream::iter)
+                }
+            })
+            .try_flatten()
+            .map(move |batch| widened(batch?, &schema))
+            .boxed()
     }
 
     fn segment(&self, segment: &IndexSegment) -> EntryStream {
@@ -254,7 +265,7 @@ impl Index {
             .iter()
             .map(|part| (part.object.key.clone(), part.object.sha256))
             .collect();
-        self.typed(parquet::read(self.zone.clone(), objects, None))
+        self.typed(objects)
     }
 }
 

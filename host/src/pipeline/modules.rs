@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::report::TableFailure;
 use super::sensitive::Granted;
 use crate::builtin;
 use crate::config::{Plan, TransformPlan};
 use crate::contract::ModuleRef;
 use crate::error::{Classify, ErrorKind, Result};
-use crate::registry::{PublicKey, Registry, RegistryError, Stored, Trust};
+use crate::registry::{PublicKey, Registry, RegistryError, Trust};
 use crate::run::Stage;
 use crate::sandbox::{Module, Sandbox};
 
@@ -146,8 +148,8 @@ pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
     let Shelf { plan, sandbox, .. } = *shelf;
     let transform = transform(plan, table)?;
     let source = source_of(plan, transform.source.as_deref())?;
-    let (resolved, stored) = fetch(shelf, table).await?;
-    let module = compile(sandbox, stored.component, stored.parameters, resolved).await?;
+    let (resolved, component, parameters) = fetch(shelf, table).await?;
+    let module = compile(sandbox, component, parameters, resolved).await?;
     let makes = &module.description().output.table;
     if makes != table {
         let (module, makes) = (module.reference().to_string(), makes.clone());
@@ -160,22 +162,32 @@ pub(super) async fn load_one(shelf: &Shelf<'_>, table: &str) -> Result<Made> {
     })
 }
 
-/// The module of one transform, of somebody whom the project trusts, as it is kept.
+/// The module of one transform, of somebody whom the project trusts, with its component and its parameters.
 ///
 /// # Errors
 /// `Config` when the registry has none that fits or the project does not trust it, `Data` when its bytes or its signature are
 /// damaged.
-pub(super) async fn fetch(shelf: &Shelf<'_>, table: &str) -> Result<(ModuleRef, Stored)> {
-    let wanted = &transform(shelf.plan, table)?.module;
-    let resolved = match shelf.registry.resolve(wanted).await {
+pub(super) async fn fetch(shelf: &Shelf<'_>, table: &str) -> Result<(ModuleRef, Bytes, Bytes)> {
+    let Shelf {
+        plan,
+        registry,
+        trust,
+        ..
+    } = *shelf;
+    let resolved = match registry.resolve(&transform(plan, table)?.module).await {
         Err(RegistryError::UnknownModule { name, .. }) if builtin::has(&name) => {
             return Err(ModuleError::NotInstalled(name).into());
         }
         resolved => resolved?,
     };
-    let stored = shelf.registry.fetch(&resolved).await?;
-    shelf.registry.voucher(&stored, shelf.trust).await?;
-    Ok((resolved, stored))
+    // What is inside the program need not come from afar, nor be vouched for: the promotion names its bytes.
+    let inside = registry.is_far().then(|| builtin::find(&resolved));
+    if let Some(component) = inside.flatten() {
+        return Ok((resolved, Bytes::from_static(component), Bytes::new()));
+    }
+    let stored = registry.fetch_near(&resolved).await?;
+    registry.voucher(&stored, trust).await?;
+    Ok((resolved, stored.component, stored.parameters))
 }
 
 /// What the project file says of a warehouse table.
@@ -190,8 +202,8 @@ fn transform<'p>(plan: &'p Plan, table: &str) -> Result<&'p TransformPlan, Modul
 /// Compiles a module off the async threads.
 pub(super) async fn compile(
     sandbox: &Arc<Sandbox>,
-    component: bytes::Bytes,
-    parameters: bytes::Bytes,
+    component: Bytes,
+    parameters: Bytes,
     known: ModuleRef,
 ) -> Result<Module> {
     let sandbox = sandbox.clone();

@@ -19,6 +19,9 @@
 //! found, too. It lists first, then reads the notes, then the manifests. A run that was in flight during the listing
 //! is seen by its note, or by its manifest if it has ended since.
 //!
+//! A run that writes no objects makes no note, and looks for nothing that others left: it costs nobody anything until
+//! there is something to write again.
+//!
 //! A stage that may not remove objects, as `tidemill policy` has it, removes its notes and leaves the rest to that.
 //!
 //! What a manifest names is never removed, and neither are kept live rows that a later manifest does without:
@@ -28,14 +31,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use super::report::{SweepReport, SweptObject};
 use crate::error::Result;
 use crate::manifest::{Manifest, ManifestError, ManifestLog};
 use crate::run::RunId;
-use crate::zone::watched::Watched;
+use crate::zone::watched::{Announcement, Watched};
 use crate::zone::{Entry, Zone, ZoneError};
 
 /// The version of a note that this version writes, and the newest it reads.
@@ -52,10 +57,44 @@ struct Note {
     prefixes: Vec<String>,
 }
 
-/// A run that has begun and made a note of it.
+/// A run that has begun, and the note of it: made before its first object at the latest.
 #[derive(Debug)]
 pub(super) struct Begun {
+    zone: Arc<dyn Zone>,
+    /// Where the note is to be.
     key: String,
+    bytes: bytes::Bytes,
+    /// Where it is.
+    made: OnceCell<String>,
+}
+
+impl Begun {
+    /// Where the note is; nowhere while the run has written nothing.
+    fn key(&self) -> Option<&str> {
+        self.made.get().map(String::as_str)
+    }
+}
+
+#[async_trait]
+impl Announcement for Begun {
+    async fn make(&self) -> Result<(), ZoneError> {
+        let making = async {
+            // A run that failed to commit this number may try it with the next landing.
+            let mut turn = 0;
+            loop {
+                let key = match turn {
+                    0 => self.key.clone(),
+                    turn => self.key.replace(".json", &format!("-{turn}.json")),
+                };
+                match self.zone.create(&key, self.bytes.clone()).await {
+                    Ok(_) => return Ok(key),
+                    Err(ZoneError::Exists { .. }) => turn += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        self.made.get_or_try_init(|| making).await.map(drop)
+    }
 }
 
 /// The notes beside the manifests of one log.
@@ -88,27 +127,25 @@ impl<M: Manifest> Notes<M> {
         number: u64,
         prefixes: Vec<String>,
     ) -> Result<Begun> {
+        let begun = self.announce(run, number, prefixes);
+        begun.make().await?;
+        Ok(begun)
+    }
+
+    /// The same for a run that may write nothing: the note is made when it is asked for.
+    pub(super) fn announce(&self, run: &RunId, number: u64, prefixes: Vec<String>) -> Begun {
         let note = Note {
             format: FORMAT,
             run: run.clone(),
             number,
             prefixes,
         };
-        let key = format!("{}{run}-{number:010}.json", self.folder);
         let bytes = serde_json::to_vec_pretty(&note).expect("a note is plain data");
-        let bytes = bytes::Bytes::from(bytes);
-        // A run that failed to commit this number may try it with the next landing.
-        let mut turn = 0;
-        loop {
-            let key = match turn {
-                0 => key.clone(),
-                turn => key.replace(".json", &format!("-{turn}.json")),
-            };
-            match self.zone.create(&key, bytes.clone()).await {
-                Ok(_) => return Ok(Begun { key }),
-                Err(ZoneError::Exists { .. }) => turn += 1,
-                Err(error) => return Err(error.into()),
-            }
+        Begun {
+            zone: self.zone.clone(),
+            key: format!("{}{run}-{number:010}.json", self.folder),
+            bytes: bytes.into(),
+            made: OnceCell::new(),
         }
     }
 
@@ -139,7 +176,10 @@ impl<M: Manifest> Notes<M> {
             for key in leftovers {
                 self.take_back(key).await?;
             }
-            self.zone.delete(&begun.key).await
+            match begun.key() {
+                Some(note) => self.zone.delete(note).await,
+                None => Ok(()),
+            }
         };
         if let Err(error) = settled.await {
             tracing::warn!(zone = self.zone.url(), %error, "cannot take back what is not needed");
@@ -160,22 +200,36 @@ impl<M: Manifest> Notes<M> {
 
     /// Removes the note of what was begun, for the objects below its prefixes stand in another.
     pub(super) async fn forget(&self, begun: &Begun) {
-        if let Err(error) = self.zone.delete(&begun.key).await {
+        let Some(note) = begun.key() else {
+            return;
+        };
+        if let Err(error) = self.zone.delete(note).await {
             tracing::warn!(zone = self.zone.url(), %error, "cannot take back what is not needed");
         }
     }
 
     /// Removes what dead runs left whose notes are at least `age` older than the note of this one. Whatever goes
-    /// wrong is no reason to fail a run that has committed.
+    /// wrong is no reason to fail a run that has committed. A run that wrote nothing looks for nothing.
     pub(super) async fn sweep(&self, begun: &Begun, age: Duration) -> SweepReport {
         let mut report = SweepReport::default();
+        let Some(ours) = begun.key() else {
+            return report;
+        };
         let swept = async {
-            let Some(now) = created(&self.zone, &begun.key).await? else {
+            let (ours, notes): (Vec<Entry>, Vec<Entry>) = self
+                .zone
+                .list(&self.folder)
+                .await?
+                .into_iter()
+                .partition(|entry| entry.key == ours);
+            // Its own tells what the zone says the time is.
+            let Some(ours) = ours.first() else {
                 return Ok(());
             };
-            let before = now - distance(age);
-            self.sweep_notes(before, false, &mut report).await?;
-            self.sweep_unfinished(before, false, &mut report).await
+            let before = ours.created - distance(age);
+            self.sweep_notes(&notes, before, false, &mut report).await?;
+            self.sweep_unfinished(&notes, before, false, &mut report)
+                .await
         };
         if let Err(error) = swept.await {
             let error: &crate::Error = &error;
@@ -200,7 +254,8 @@ impl<M: Manifest> Notes<M> {
         };
         let before = now - distance(age);
         let mut unnamed = self.old_objects(before, &mut report).await?;
-        let in_flight = self.in_flight().await?;
+        let notes = self.zone.list(&self.folder).await?;
+        let in_flight = self.in_flight(&notes).await?;
         if !unnamed.is_empty() {
             for number in 1..=self.log.newest_number().await?.unwrap_or(0) {
                 for object in self.log.read(number).await?.objects() {
@@ -218,8 +273,9 @@ impl<M: Manifest> Notes<M> {
             }
             self.remove(object, rehearsal, &mut report).await?;
         }
-        self.sweep_notes(before, rehearsal, &mut report).await?;
-        self.sweep_unfinished(before, rehearsal, &mut report)
+        self.sweep_notes(&notes, before, rehearsal, &mut report)
+            .await?;
+        self.sweep_unfinished(&notes, before, rehearsal, &mut report)
             .await?;
         Ok(report)
     }
@@ -245,10 +301,10 @@ impl<M: Manifest> Notes<M> {
         Ok(old)
     }
 
-    /// What runs write below that may still commit.
-    async fn in_flight(&self) -> Result<Vec<String>> {
+    /// What the runs of `notes` write below that may still commit.
+    async fn in_flight(&self, notes: &[Entry]) -> Result<Vec<String>> {
         let mut prefixes = Vec::new();
-        for entry in self.zone.list(&self.folder).await? {
+        for entry in notes {
             if let Some(note) = self.note(&entry.key).await?
                 && self.log.find(note.number).await?.is_none()
             {
@@ -258,14 +314,15 @@ impl<M: Manifest> Notes<M> {
         Ok(prefixes)
     }
 
-    /// Removes what the runs of notes from before `before` left, where they can never commit it.
+    /// Removes what the runs of those `notes` left that are from before `before`, where they can never commit it.
     async fn sweep_notes(
         &self,
+        notes: &[Entry],
         before: DateTime<Utc>,
         rehearsal: bool,
         report: &mut SweepReport,
     ) -> Result<()> {
-        for entry in self.zone.list(&self.folder).await? {
+        for entry in notes {
             if entry.created >= before {
                 continue;
             }
@@ -296,11 +353,12 @@ impl<M: Manifest> Notes<M> {
     /// Removes what was never finished. While a run may still commit, one of these may be its manifest.
     async fn sweep_unfinished(
         &self,
+        notes: &[Entry],
         before: DateTime<Utc>,
         rehearsal: bool,
         report: &mut SweepReport,
     ) -> Result<()> {
-        if !self.in_flight().await?.is_empty() {
+        if !self.in_flight(notes).await?.is_empty() {
             return Ok(());
         }
         for entry in self.zone.sweep_unfinished(before, rehearsal).await? {

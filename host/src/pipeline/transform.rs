@@ -85,6 +85,9 @@ impl Transformation<'_> {
         loop {
             let (committed, left) = self.pass(report).await?;
             if self.claims.is_some() && committed && !self.halt.is_called() {
+                let zone = self.maker.reader.processed.clone();
+                ManifestLog::<ProcessedManifest>::new(zone, "").look_again();
+                self.landings.look_again();
                 continue;
             }
             let halted: Vec<LeftOver> = left

@@ -1,5 +1,6 @@
 //! The promotion log as it was read: which version is active, and which was promoted last of those that match.
 
+use bytes::Bytes;
 use semver::Version;
 
 use super::error::RegistryError;
@@ -11,6 +12,8 @@ use crate::digest::Digest;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     promotions: Vec<Promotion>,
+    /// Their records.
+    records: Vec<Bytes>,
     /// The digest of the last record.
     sha256: Option<Digest>,
 }
@@ -26,6 +29,17 @@ impl History {
         self.sha256
     }
 
+    /// The records, the oldest first.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Bytes> {
+        self.records.iter()
+    }
+
+    /// Whether the digest of the last record stands for all of them. Early versions wrote none into a record.
+    pub(crate) fn is_chained(&self) -> bool {
+        let mut later = self.promotions.iter().skip(1);
+        later.all(|promotion| promotion.after.is_some())
+    }
+
     /// Reads record `number`, whose key is `key`, and puts it at the end.
     ///
     /// # Errors
@@ -34,7 +48,7 @@ impl History {
         &mut self,
         number: u64,
         key: &str,
-        bytes: &[u8],
+        bytes: &Bytes,
     ) -> Result<(), RegistryError> {
         let promotion: Promotion = record::parse(key, bytes)?;
         self.check(number, &promotion)
@@ -43,6 +57,7 @@ impl History {
                 reason,
             })?;
         self.promotions.push(promotion);
+        self.records.push(bytes.clone());
         self.sha256 = Some(Digest::of(bytes));
         Ok(())
     }

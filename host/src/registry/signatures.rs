@@ -41,10 +41,14 @@ impl Registry {
         }
         let module = stored.module();
         for key in &trust.keys {
+            if let Some(key) = self.kept_signature(stored, key.id(), trust).await {
+                return Ok(Voucher::Key(key));
+            }
             let Some(signature) = self.signature(&module, key.id()).await? else {
                 continue;
             };
             if let Some(key) = trust.signer(&module, &stored.component, &signature)? {
+                self.keep_signature(&module, &signature).await;
                 return Ok(Voucher::Key(key));
             }
         }

@@ -14,7 +14,7 @@ pub(super) fn empty() -> (Arc<MemoryZone>, Registry) {
     (zone.clone(), Registry::new(zone))
 }
 
-fn description(name: &str, version: &str) -> Description {
+pub(super) fn description(name: &str, version: &str) -> Description {
     let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int32, false)]));
     Description {
         name: name.into(),
@@ -36,7 +36,7 @@ fn description(name: &str, version: &str) -> Description {
     }
 }
 
-fn promoter() -> Promoter {
+pub(super) fn promoter() -> Promoter {
     Promoter {
         who: "ada".into(),
         when: DateTime::UNIX_EPOCH,

@@ -1,106 +1,102 @@
-//! A zone whose objects are kept on this machine once they were read.
+//! Objects that are kept on this machine once they were read or written: those that nobody can change, by what is in them.
 //!
-//! For the modules zone in a bucket: every run needs all of its modules, they are most of what it would read, and none of
-//! them ever changes. What exists, and what is newest, is asked of the zone each time. What is kept has its own digest
-//! before it, and what does not agree with it, or cannot be read, is read from the zone again. An object that was
-//! lost in the bucket is missed when this machine has lost it, too; `tidemill module list` shows what is there.
+//! Modules are most of what a run would read, and the index that a table is compared with is most of the rest. Both are
+//! named by a digest that stands in a record of the zone, a promotion or a manifest, and these are asked for in the zone
+//! at every run: so a zone that was emptied, exchanged or restored is seen, and what is kept of another one is
+//! never asked for. What is kept has its own digest before it; what does not agree with it, or cannot be read, is
+//! read from the zone again. An object that was lost in the zone is missed when this machine has lost it, too:
+//! `tidemill verify` reads every object of the zone itself.
+//!
+//! What is kept has a room. When that is full, what was kept more than a week ago makes place, the oldest first, and what
+//! still does not fit is not kept. So an index that is larger than the room is not written anew at every run.
+//! Throwing out whatever was used longest ago was rejected for that: of a list that is read from its beginning to its end
+//! every time it keeps nothing.
 
 use std::io::Write as _;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 
-use super::{Entry, ObjectWriter, Page, Written, Zone, ZoneError};
 use crate::digest::Digest;
 
-/// A zone and a private folder.
+/// How long what is kept stays when the room is full. What is still in use then is read once more.
+const STAYS: Duration = Duration::from_secs(7 * 86_400);
+
+/// A private folder of some size.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    zone: Arc<dyn Zone>,
     folder: PathBuf,
+    room_bytes: u64,
 }
 
 impl Kept {
-    /// The same zone, where reading it costs no request; otherwise what is read is kept in `folder`.
-    pub fn of(zone: Arc<dyn Zone>, folder: &Path) -> Arc<dyn Zone> {
-        match zone.memory() {
-            None => zone,
-            Some(_) => Arc::new(Self {
-                zone,
-                folder: folder.join("objects"),
-            }),
+    /// What is kept in `folder`, which need not exist.
+    pub fn new(folder: impl Into<PathBuf>, room_bytes: u64) -> Self {
+        Self {
+            folder: folder.into(),
+            room_bytes,
         }
     }
 
-    fn file(&self, key: &str) -> PathBuf {
-        let object = format!("{}/{key}", self.zone.url());
-        self.folder.join(Digest::of(object).to_string())
-    }
-}
-
-#[async_trait]
-impl Zone for Kept {
-    fn url(&self) -> &str {
-        self.zone.url()
+    /// What is kept under `name`, if it is what was kept.
+    pub async fn find(&self, name: &str) -> Option<Bytes> {
+        let file = self.file(name);
+        let found = tokio::task::spawn_blocking(move || find(&file)).await;
+        found.ok().flatten()
     }
 
-    fn memory(&self) -> Option<&super::log::Memory> {
-        self.zone.memory()
-    }
-
-    async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
-        self.zone.create(key, bytes).await
-    }
-
-    async fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError> {
-        self.zone.writer(key).await
-    }
-
-    async fn read(&self, key: &str) -> Result<Bytes, ZoneError> {
-        let file = self.file(key);
-        let kept = tokio::task::spawn_blocking({
-            let file = file.clone();
-            move || find(&file)
-        });
-        if let Ok(Some(bytes)) = kept.await {
-            return Ok(bytes);
-        }
-        let bytes = self.zone.read(key).await?;
-        let kept = bytes.clone();
-        let keeping = tokio::task::spawn_blocking(move || keep(&file, &kept)).await;
+    /// Keeps bytes under `name`, in the place of what is kept there. What cannot be kept is read from the zone again.
+    pub async fn keep(&self, name: &str, bytes: Bytes) {
+        let (kept, file) = (self.clone(), self.file(name));
+        let keeping = tokio::task::spawn_blocking(move || kept.write(&file, &bytes)).await;
         if let Ok(Err(error)) = keeping {
-            tracing::debug!(key, %error, "what was read is not kept");
+            tracing::debug!(name, %error, "it is not kept");
         }
-        Ok(bytes)
     }
 
-    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ZoneError> {
-        self.zone.read_range(key, range).await
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(Digest::of(name).to_string())
     }
 
-    async fn size(&self, key: &str) -> Result<Option<u64>, ZoneError> {
-        self.zone.size(key).await
+    /// Keeps bytes, whole or not at all.
+    fn write(&self, file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)?;
+        let mut draft = tempfile::NamedTempFile::new_in(&self.folder)?;
+        draft.write_all(Digest::of(bytes).to_string().as_bytes())?;
+        draft.write_all(bytes)?;
+        if self.makes_room(draft.as_file().metadata()?.modified()?)? {
+            draft.persist(file)?;
+        }
+        Ok(())
     }
 
-    async fn page(&self, prefix: &str, after: Option<&str>) -> Result<Page, ZoneError> {
-        self.zone.page(prefix, after).await
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), ZoneError> {
-        let _ = std::fs::remove_file(self.file(key));
-        self.zone.delete(key).await
-    }
-
-    async fn sweep_unfinished(
-        &self,
-        before: DateTime<Utc>,
-        rehearsal: bool,
-    ) -> Result<Vec<Entry>, ZoneError> {
-        self.zone.sweep_unfinished(before, rehearsal).await
+    /// Whether what is in the folder fits into the room, after what is older than it may be has made place.
+    fn makes_room(&self, now: SystemTime) -> std::io::Result<bool> {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // Another process may have removed it.
+            if let Ok(metadata) = entry.metadata() {
+                entries.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        let mut held: u64 = entries.iter().map(|(_, bytes, _)| bytes).sum();
+        entries.sort();
+        for (written, bytes, path) in entries {
+            let is_old = now.duration_since(written).is_ok_and(|age| age > STAYS);
+            if held <= self.room_bytes || !is_old {
+                break;
+            }
+            if std::fs::remove_file(path).is_ok() {
+                held -= bytes;
+            }
+        }
+        Ok(held <= self.room_bytes)
     }
 }
 
@@ -115,53 +111,53 @@ fn find(file: &Path) -> Option<Bytes> {
     (said.as_ref() == Digest::of(&kept).to_string().as_bytes()).then_some(kept)
 }
 
-/// Keeps bytes, whole or not at all.
-fn keep(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    draft.write_all(Digest::of(bytes).to_string().as_bytes())?;
-    draft.write_all(bytes)?;
-    draft.persist(file)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::memory::MemoryZone;
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("kept");
+        entries
+            .map(|entry| entry.expect("readable").path())
+            .collect()
+    }
 
     #[tokio::test]
-    async fn what_was_read_is_read_once_and_what_was_damaged_again() {
+    async fn what_was_kept_is_found_and_what_was_damaged_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let far = Arc::new(MemoryZone::far());
-        let zone = Kept::of(far.clone(), folder.path());
-        zone.create("a", Bytes::from_static(b"module"))
-            .await
-            .expect("free");
-        assert_eq!(zone.read("a").await.expect("it is there"), "module");
-        // Behind its back: only what is kept still says so.
-        far.damage("a", "another");
-        assert_eq!(zone.read("a").await.expect("it is kept"), "module");
-        for entry in std::fs::read_dir(folder.path().join("objects")).expect("kept") {
-            let path = entry.expect("readable").path();
+        let kept = Kept::new(folder.path().join("objects"), 1024);
+        assert_eq!(kept.find("a").await, None);
+        kept.keep("a", "module".into()).await;
+        assert_eq!(kept.find("a").await.expect("kept"), "module");
+        kept.keep("a", "another".into()).await;
+        assert_eq!(kept.find("a").await.expect("kept"), "another");
+        for path in files(&folder.path().join("objects")) {
             let mut kept = std::fs::read(&path).expect("readable");
             *kept.last_mut().expect("some bytes") ^= 1;
             std::fs::write(&path, kept).expect("ours");
         }
-        assert_eq!(zone.read("a").await.expect("it is there"), "another");
-        let missing = zone.read("b").await.expect_err("nobody has it");
-        assert!(matches!(missing, ZoneError::Missing { .. }), "{missing}");
+        assert_eq!(kept.find("a").await, None);
     }
 
-    #[test]
-    fn a_zone_that_is_near_is_not_kept_twice() {
-        let near: Arc<dyn Zone> = Arc::new(MemoryZone::default());
-        let zone = Kept::of(near.clone(), Path::new("/nowhere"));
-        assert!(Arc::ptr_eq(&near, &zone));
+    #[tokio::test]
+    async fn what_does_not_fit_is_not_kept_until_something_is_old() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = Kept::new(folder.path(), 2 * (64 + 10));
+        for name in ["a", "b", "c"] {
+            kept.keep(name, "ten bytes.".into()).await;
+        }
+        assert_eq!(kept.find("c").await, None);
+        let old = kept.file("a");
+        let old = std::fs::File::options().append(true).open(old);
+        let old = old.expect("it is kept");
+        let written = old.metadata().and_then(|file| file.modified());
+        let aged = written.expect("a time") - STAYS - Duration::from_secs(60);
+        old.set_modified(aged).expect("ours");
+        kept.keep("c", "ten bytes.".into()).await;
+        assert_eq!(kept.find("a").await, None);
+        for name in ["b", "c"] {
+            assert_eq!(kept.find(name).await.expect("kept"), "ten bytes.");
+        }
+        assert_eq!(files(folder.path()).len(), 2, "no draft is left");
     }
 }

@@ -15,7 +15,8 @@
 //! Where every question is a request, a listing gives the guess with which the search begins. It is not trusted: what it
 //! shows last need not be the newest, and the number behind that is asked for all the same; and where nobody may list, the
 //! search begins at 1. What was found is remembered for the next question of the same process, which then costs one
-//! request: records do not go away.
+//! request: records do not go away. For the next process of the same machine it is noted, see [`Memory`]: that one begins
+//! with reading the record of that number, asks for the two behind it, and lists nothing, however long the log is.
 
 mod memory;
 
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use memory::Memory;
+pub use memory::{Memory, Moment};
 
 use super::{PAGE, Page, Written, Zone, ZoneError};
 use crate::numbers;
@@ -64,16 +65,29 @@ impl NumberedLog {
     /// # Errors
     /// `Unavailable` when the zone does not answer.
     pub async fn newest_after(&self, known: u64) -> Result<Option<u64>, ZoneError> {
-        let (known, is_dense) = match self.remembered().max(known) {
-            0 if self.zone.memory().is_some() => self.listed().await,
-            known => (known, self.zone.memory().is_some()),
+        let memory = self.zone.memory();
+        if let Some(found) = memory.and_then(|memory| memory.found(&self.place())) {
+            return Ok((found > 0).then_some(found));
+        }
+        let (known, is_dense) = match (self.remembered().max(known), memory) {
+            (0, Some(memory)) => self.guessed(memory).await?,
+            (known, memory) => (known, memory.is_some()),
         };
         let newest = numbers::newest(known, 0, |number| self.exists(number)).await?;
         if !is_dense || newest != known {
             self.check_gap(newest.saturating_add(1)).await?;
         }
-        self.remember(newest, None);
+        if let Some(memory) = memory {
+            memory.find(self.place(), newest);
+        }
         Ok((newest > 0).then_some(newest))
+    }
+
+    /// Asks again what is newest, also where it was found a moment ago: for whoever has been told that something happened.
+    pub fn look_again(&self) {
+        if let Some(memory) = self.zone.memory() {
+            memory.doubt(&self.place());
+        }
     }
 
     /// The newest number that is known in this process.
@@ -82,10 +96,19 @@ impl NumberedLog {
         memory.map_or(0, |memory| memory.newest(&self.place()))
     }
 
-    fn remember(&self, number: u64, bytes: Option<&Bytes>) {
-        if let Some(memory) = self.zone.memory() {
-            memory.saw(self.place(), number, bytes);
+    /// A number whose record is there, and whether all before it are and none is behind the next: what this machine noted
+    /// last, or what a listing shows.
+    async fn guessed(&self, memory: &Memory) -> Result<(u64, bool), ZoneError> {
+        let noted = memory.noted(&self.place()).await;
+        if noted > 0 {
+            match self.read(noted).await {
+                Ok(_) => return Ok((noted, false)),
+                // It is the number of another log, which was here before or is elsewhere.
+                Err(ZoneError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(self.listed().await)
     }
 
     fn place(&self) -> String {
@@ -158,7 +181,9 @@ impl NumberedLog {
             return Ok(bytes);
         }
         let bytes = self.zone.read(&self.key(number)).await?;
-        self.remember(number, Some(&bytes));
+        if let Some(memory) = memory {
+            memory.saw(self.place(), number, &bytes);
+        }
         Ok(bytes)
     }
 
@@ -174,32 +199,37 @@ impl NumberedLog {
     /// this one would stand among those of another history.
     pub async fn append(&self, number: u64, bytes: Bytes) -> Result<Written, ZoneError> {
         let before = number.saturating_sub(1);
+        let memory = self.zone.memory();
         let is_known = before <= self.remembered();
         if number == 0 || (!is_known && !self.exists(before).await?) {
             return Err(ZoneError::Missing {
                 object: format!("{}/{}", self.zone.url(), self.key(before)),
             });
         }
-        self.check_gap(number).await?;
+        // Who has just found the end has seen that nothing is behind it.
+        let is_end = memory.is_some_and(|memory| memory.found(&self.place()) == Some(before));
+        if !is_end {
+            self.check_gap(number).await?;
+        }
         let key = self.key(number);
-        match self.zone.create(&key, bytes.clone()).await {
+        let written = match self.zone.create(&key, bytes.clone()).await {
             Err(exists @ ZoneError::Exists { .. }) => {
+                self.look_again();
                 if self.zone.read(&key).await? != bytes {
                     return Err(exists);
                 }
-                self.remember(number, Some(&bytes));
-                Ok(Written {
+                Written {
                     bytes: bytes.len() as u64,
                     sha256: crate::digest::Digest::of(&bytes),
-                })
-            }
-            written => {
-                if written.is_ok() {
-                    self.remember(number, Some(&bytes));
                 }
-                written
             }
+            written => written?,
+        };
+        if let Some(memory) = memory {
+            memory.saw(self.place(), number, &bytes);
+            memory.find(self.place(), number);
         }
+        Ok(written)
     }
 
     async fn exists(&self, number: u64) -> Result<bool, ZoneError> {
@@ -214,147 +244,4 @@ impl fmt::Debug for NumberedLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::{Classify as _, ErrorKind};
-    use crate::zone::memory::MemoryZone;
-
-    fn empty() -> (Arc<MemoryZone>, NumberedLog) {
-        let zone = Arc::new(MemoryZone::default());
-        (zone.clone(), NumberedLog::new(zone, "_manifests"))
-    }
-
-    #[tokio::test]
-    async fn an_empty_log_has_no_newest_record() {
-        let (_, log) = empty();
-        assert_eq!(log.newest().await.expect("the zone answers"), None);
-    }
-
-    #[tokio::test]
-    async fn the_newest_record_is_found_at_every_length_without_a_listing() {
-        let (zone, log) = empty();
-        for number in 1..=130 {
-            log.append(number, format!("{number}").into())
-                .await
-                .expect("the number is free");
-            for known in [0, 1, number] {
-                let newest = log.newest_after(known).await.expect("the zone answers");
-                assert_eq!(newest, Some(number));
-            }
-        }
-        assert_eq!(zone.listings(), 0);
-        let asked = zone.questions();
-        log.newest().await.expect("the zone answers");
-        assert!(
-            zone.questions() - asked <= 16,
-            "2·log2(130) questions are enough"
-        );
-    }
-
-    #[tokio::test]
-    async fn where_questions_are_requests_the_newest_of_ten_thousand_costs_a_few() {
-        let zone = Arc::new(MemoryZone::far());
-        let log = |zone: &Arc<MemoryZone>| NumberedLog::new(zone.clone(), "_manifests");
-        for length in [0, 1, 2, 7, 999, 1_000, 1_001, 2_600, 10_000] {
-            for number in zone.count() as u64 + 1..=length {
-                zone.create(&log(&zone).key(number), Bytes::from_static(b"{}"))
-                    .await
-                    .expect("it is free");
-            }
-            zone.forget();
-            let before = zone.questions() + zone.listings();
-            let newest = log(&zone).newest().await.expect("the zone answers");
-            assert_eq!(newest.unwrap_or(0), length);
-            let asked = zone.questions() + zone.listings() - before;
-            assert!(
-                asked <= if length < 1_000 { 2 } else { 14 },
-                "{length}: {asked}"
-            );
-            let before = zone.questions() + zone.listings();
-            log(&zone).newest().await.expect("the zone answers");
-            let asked = zone.questions() + zone.listings() - before;
-            assert!(
-                asked == 1 || length == 0,
-                "a second time, {length}: {asked}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_listing_that_lags_behind_or_is_refused_hides_nothing() {
-        for hidden in [1, 5, 40] {
-            let zone = Arc::new(MemoryZone::far());
-            let log = NumberedLog::new(zone.clone(), "_manifests");
-            for number in 1..=40 {
-                let record = Bytes::from_static(b"{}");
-                zone.create(&log.key(number), record).await.expect("free");
-            }
-            zone.hide(&log.key(40 - hidden));
-            let newest = log.newest().await.expect("the zone answers");
-            assert_eq!(newest, Some(40));
-        }
-    }
-
-    #[tokio::test]
-    async fn of_two_writers_of_a_number_one_is_told_so() {
-        let (_, log) = empty();
-        log.append(1, "ours".into()).await.expect("it is free");
-        let error = log.append(1, "theirs".into()).await.expect_err("taken");
-        assert_eq!(error.kind(), ErrorKind::Conflict);
-        assert_eq!(log.read(1).await.expect("it is there"), "ours");
-    }
-
-    #[tokio::test]
-    async fn a_writer_whose_answer_was_lost_may_ask_again() {
-        let (_, log) = empty();
-        let first = log.append(1, "ours".into()).await.expect("it is free");
-        let second = log.append(1, "ours".into()).await.expect("it is ours");
-        assert_eq!(first, second);
-    }
-
-    #[tokio::test]
-    async fn a_gap_is_refused() {
-        let (_, log) = empty();
-        log.append(1, "a".into()).await.expect("it is free");
-        for number in [0, 3] {
-            let error = log.append(number, "b".into()).await.expect_err("a gap");
-            assert!(matches!(error, ZoneError::Missing { .. }), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_record_that_was_lost_is_not_written_anew() {
-        let (zone, log) = empty();
-        for number in 1..=5 {
-            log.append(number, format!("{number}").into())
-                .await
-                .expect("the number is free");
-        }
-        zone.delete(&log.key(3)).await.expect("it is there");
-        for error in [
-            log.newest().await.expect_err("3 is lost"),
-            log.append(3, "again".into()).await.expect_err("4 is there"),
-        ] {
-            assert!(matches!(error, ZoneError::Gap { .. }), "{error}");
-            assert_eq!(error.kind(), ErrorKind::Data);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_record_that_was_lost_shows_in_a_listing() {
-        let zone = Arc::new(MemoryZone::far());
-        let log = NumberedLog::new(zone.clone(), "_manifests");
-        for number in [1, 2, 4, 5] {
-            let record = Bytes::from_static(b"{}");
-            zone.create(&log.key(number), record).await.expect("free");
-        }
-        let error = log.newest().await.expect_err("3 is lost");
-        assert!(matches!(error, ZoneError::Gap { .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn numbers_sort_as_text() {
-        let (_, log) = empty();
-        assert_eq!(log.key(12), "_manifests/0000000012.json");
-    }
-}
+mod tests;

@@ -22,6 +22,10 @@ pub(crate) struct MemoryZone {
     listings: AtomicU64,
     /// Whether questions are as dear as requests, and what is remembered then.
     far: Option<super::log::Memory>,
+    /// What is kept of it then.
+    kept: Option<super::kept::Kept>,
+    /// How often an object was read.
+    reads: AtomicU64,
     /// A key from which on listings show nothing.
     hidden: Mutex<Option<String>>,
 }
@@ -33,6 +37,21 @@ impl MemoryZone {
             far: Some(super::log::Memory::default()),
             ..Self::default()
         }
+    }
+
+    /// The same zone as another process of a machine sees it which keeps what it needs in `folder`.
+    pub(crate) fn seen_anew(&self, folder: &std::path::Path) -> Self {
+        Self {
+            objects: self.objects.clone(),
+            far: Some(super::log::Memory::noting(folder.join("logs"))),
+            kept: Some(super::kept::Kept::new(folder.join("objects"), 1 << 30)),
+            ..Self::default()
+        }
+    }
+
+    /// How often an object was read, asked for or listed.
+    pub(crate) fn requests(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed) + self.questions() + self.listings()
     }
 
     /// Forgets what is remembered of logs.
@@ -104,6 +123,10 @@ impl Zone for MemoryZone {
         self.far.as_ref()
     }
 
+    fn kept(&self) -> Option<&super::kept::Kept> {
+        self.kept.as_ref()
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
         let mut writer = self.writer(key).await?;
         writer.write(bytes).await?;
@@ -119,6 +142,7 @@ impl Zone for MemoryZone {
     }
 
     async fn read(&self, key: &str) -> Result<Bytes, ZoneError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.objects().get(key).cloned().ok_or(ZoneError::Missing {
             object: Self::name(key),
         })

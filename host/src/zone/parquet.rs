@@ -17,7 +17,7 @@ use std::pin::Pin;
 use arrow::record_batch::RecordBatch;
 use futures::stream::Stream;
 
-pub use self::read::{Verified, decode, read, read_verified};
+pub use self::read::{Verified, decode, read, read_kept, read_verified};
 pub use self::settings::{Settings, WRITER};
 pub use self::write::{Part, PartWriter};
 use super::ZoneError;

@@ -312,6 +312,10 @@ impl Zone for S3Zone {
         Some(self.store.memory())
     }
 
+    fn kept(&self) -> Option<&super::kept::Kept> {
+        self.store.kept()
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
         let written = Written {
             bytes: bytes.len() as u64,
@@ -328,7 +332,9 @@ impl Zone for S3Zone {
     }
 
     async fn read(&self, key: &str) -> Result<Bytes, ZoneError> {
-        download::whole(self, key).await
+        let whole = download::whole(self, key).await?;
+        self.store.saw(self.bucket(), Promise::Exists).await;
+        Ok(whole)
     }
 
     async fn read_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ZoneError> {
@@ -365,6 +371,7 @@ impl Zone for S3Zone {
             .send()
             .await;
         let listed = listed.map_err(|error| self.failed("list", prefix, error.into()))?;
+        self.store.saw(self.bucket(), Promise::Exists).await;
         let more = listed.is_truncated == Some(true);
         let objects = listed.contents.unwrap_or_default();
         let entries = objects.into_iter().filter_map(|object| {

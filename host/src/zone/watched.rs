@@ -1,7 +1,7 @@
 //! A zone that remembers what was created through it, so that a run can take back what its manifest does not name.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,11 +9,19 @@ use chrono::{DateTime, Utc};
 
 use super::{Entry, ObjectWriter, Page, Written, Zone, ZoneError};
 
+/// What has to be there before the first object is.
+#[async_trait]
+pub trait Announcement: Send + Sync + std::fmt::Debug {
+    /// Makes it. Called before every object, so all calls but the first one do nothing.
+    async fn make(&self) -> Result<(), ZoneError>;
+}
+
 /// A zone and the keys of the objects that were created through this value.
 #[derive(Debug, Clone)]
 pub struct Watched {
     zone: Arc<dyn Zone>,
     created: Arc<Mutex<Vec<String>>>,
+    announcement: Arc<OnceLock<Arc<dyn Announcement>>>,
 }
 
 impl Watched {
@@ -22,6 +30,19 @@ impl Watched {
         Self {
             zone,
             created: Arc::default(),
+            announcement: Arc::default(),
+        }
+    }
+
+    /// Makes `announcement` before an object is created: of those that were given, the first.
+    pub fn announce(&self, announcement: Arc<dyn Announcement>) {
+        self.announcement.get_or_init(|| announcement);
+    }
+
+    async fn announced(&self) -> Result<(), ZoneError> {
+        match self.announcement.get() {
+            Some(announcement) => announcement.make().await,
+            None => Ok(()),
         }
     }
 
@@ -58,13 +79,19 @@ impl Zone for Watched {
         self.zone.memory()
     }
 
+    fn kept(&self) -> Option<&super::kept::Kept> {
+        self.zone.kept()
+    }
+
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Written, ZoneError> {
+        self.announced().await?;
         let result = self.zone.create(key, bytes).await;
         remember(&self.created, key, &result);
         result
     }
 
     async fn writer(&self, key: &str) -> Result<Box<dyn ObjectWriter>, ZoneError> {
+        self.announced().await?;
         Ok(Box::new(WatchedWriter {
             writer: self.zone.writer(key).await?,
             key: key.to_owned(),

@@ -23,7 +23,11 @@ pub(crate) fn environment(folder: &Path, flags: &[&str], wheels: &[&str]) -> Res
         let mut make = Command::new(python()?);
         succeed(make.args(["-m", "venv", "--clear"]).arg(folder))?;
         let mut pip = Command::new(programs.join("pip"));
-        succeed(pip.args(["install", "--quiet", "--no-input"]).args(flags).args(wheels))?;
+        succeed(
+            pip.args(["install", "--quiet", "--no-input"])
+                .args(flags)
+                .args(wheels),
+        )?;
         fs::write(&marker, wanted)?;
     }
     Ok(programs)

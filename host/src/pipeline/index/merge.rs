@@ -23,7 +23,9 @@ pub(super) struct SegmentWriter {
 impl SegmentWriter {
     pub(super) fn new(zone: Arc<dyn Zone>, prefix: &str, schema: SchemaRef) -> Self {
         Self {
-            parts: PartWriter::new(zone, prefix, schema).with_part_rows(PART_ROWS),
+            parts: PartWriter::new(zone, prefix, schema)
+                .with_part_rows(PART_ROWS)
+                .keeping(),
             ranges: Vec::new(),
         }
     }

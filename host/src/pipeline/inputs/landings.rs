@@ -41,6 +41,11 @@ impl Landings {
         Ok(self.log.newest().await?)
     }
 
+    /// Asks again which landing is the newest.
+    pub(in crate::pipeline) fn look_again(&self) {
+        self.log.look_again();
+    }
+
     /// The landing of that number and the digest of its manifest.
     pub(in crate::pipeline) async fn get(
         &self,

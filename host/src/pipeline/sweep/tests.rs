@@ -231,3 +231,26 @@ async fn where_a_manifest_cannot_be_read_nothing_is_removed() {
     host.notes.sweep_all(&run, WEEK, false).await.unwrap_err();
     assert_eq!(host.keys().await, before);
 }
+
+#[tokio::test]
+async fn a_run_that_writes_nothing_makes_no_note_and_looks_for_nothing() {
+    let host = Host::new();
+    let run = RunId::new(DateTime::UNIX_EPOCH, 1);
+    let begun = Arc::new(host.notes.announce(&run, 1, vec!["totesys/staff/".into()]));
+    let watched = Watched::new(host.zone.clone());
+    watched.announce(begun.clone());
+    let before = host.zone.listings();
+    assert_eq!(host.notes.sweep(&begun, WEEK).await.swept, []);
+    host.notes.settle(&begun, &watched, None).await;
+    assert_eq!(host.zone.listings(), before);
+    assert_eq!(host.keys().await, Vec::<String>::new());
+
+    drop(watched.writer("totesys/staff/part").await.expect("free"));
+    assert_eq!(
+        host.keys().await.len(),
+        1,
+        "the note is there before the object"
+    );
+    host.notes.settle(&begun, &watched, None).await;
+    assert_eq!(host.keys().await, Vec::<String>::new());
+}

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode};
@@ -118,8 +118,8 @@ impl Publication {
 #[derive(Debug, Clone)]
 pub(super) struct Publications {
     place: Location,
-    /// The newest number that was seen: records do not go away.
-    known: Arc<AtomicU64>,
+    /// The record of the highest number that was seen: records do not change and do not go away.
+    known: Arc<Mutex<Option<(u64, Bytes)>>>,
 }
 
 impl Publications {
@@ -145,28 +145,38 @@ impl Publications {
             .transpose()
     }
 
-    async fn newest_object(
-        &self,
-        bucket: &Bucket,
-    ) -> Result<Option<(u64, Vec<u8>)>, WarehouseError> {
+    async fn newest_object(&self, bucket: &Bucket) -> Result<Option<(u64, Bytes)>, WarehouseError> {
         let failed = |cause: object_store::Error| failure::of(&self.place, "read", Box::new(cause));
         let exists = |number| async move {
             let found = bucket.join(&name(number)).exists().await;
             found.map_err(failed)
         };
-        let known = match self.known.load(Ordering::Relaxed) {
-            0 => listed(bucket).await.map_err(failed)?,
-            known => known,
+        let known = self.known().clone();
+        let begin = match &known {
+            None => listed(bucket).await.map_err(failed)?,
+            Some((number, _)) => *number,
         };
-        let number = numbers::newest(known, 0, exists).await?;
-        self.known.fetch_max(number, Ordering::Relaxed);
-        if number == 0 {
-            return Ok(None);
+        let number = numbers::newest(begin, 0, exists).await?;
+        if number == 0 || known.as_ref().is_some_and(|(known, _)| *known == number) {
+            return Ok(known);
         }
         let record = bucket.join(&name(number));
         let bytes = async { record.objects.get(&record.prefix).await?.bytes().await };
         let bytes = bytes.await.map_err(failed)?;
-        Ok(Some((number, bytes.to_vec())))
+        self.saw(number, bytes.clone());
+        Ok(Some((number, bytes)))
+    }
+
+    fn saw(&self, number: u64, bytes: Bytes) {
+        let mut known = self.known();
+        if known.as_ref().is_none_or(|(known, _)| *known < number) {
+            *known = Some((number, bytes));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<(u64, Bytes)>> {
+        // It is replaced whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn parse(&self, number: u64, bytes: &[u8]) -> Result<Publication, WarehouseError> {
@@ -215,12 +225,14 @@ impl Publications {
             }
             Location::Bucket(bucket) => {
                 let record = bucket.join(&name(number)).prefix;
+                let bytes = Bytes::from(bytes);
+                let payload = bytes.clone().into();
                 let put = bucket
                     .objects
-                    .put_opts(&record, bytes.into(), PutMode::Create.into());
+                    .put_opts(&record, payload, PutMode::Create.into());
                 match put.await {
                     Ok(_) => {
-                        self.known.fetch_max(number, Ordering::Relaxed);
+                        self.saw(number, bytes);
                         Ok(())
                     }
                     Err(object_store::Error::AlreadyExists { .. }) => Err(conflict()),
@@ -284,7 +296,7 @@ fn create(folder: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The number and the bytes of the newest record in a folder.
-fn newest_file(folder: &Path) -> io::Result<Option<(u64, Vec<u8>)>> {
+fn newest_file(folder: &Path) -> io::Result<Option<(u64, Bytes)>> {
     let entries = match fs::read_dir(folder) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
@@ -301,7 +313,8 @@ fn newest_file(folder: &Path) -> io::Result<Option<(u64, Vec<u8>)>> {
     let Some(number) = newest else {
         return Ok(None);
     };
-    Ok(Some((number, fs::read(folder.join(name(number)))?)))
+    let bytes = fs::read(folder.join(name(number)))?;
+    Ok(Some((number, bytes.into())))
 }
 
 #[cfg(test)]

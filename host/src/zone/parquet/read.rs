@@ -37,6 +37,25 @@ pub async fn read_verified(zone: &dyn Zone, key: &str, sha256: Digest) -> Result
     })
 }
 
+/// The same of what this machine may have kept, and keeps from now on.
+///
+/// # Errors
+/// As [`read_verified`].
+pub async fn read_kept(zone: &dyn Zone, key: &str, sha256: Digest) -> Result<Bytes, ZoneError> {
+    let Some(kept) = zone.kept() else {
+        return read_verified(zone, key, sha256).await;
+    };
+    let name = sha256.to_string();
+    if let Some(bytes) = kept.find(&name).await
+        && Digest::of(&bytes) == sha256
+    {
+        return Ok(bytes);
+    }
+    let bytes = read_verified(zone, key, sha256).await?;
+    kept.keep(&name, bytes.clone()).await;
+    Ok(bytes)
+}
+
 /// The rows of Parquet bytes that have been verified, `columns` of them or all.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use bytes::{Bytes, BytesMut};
 use parquet::errors::ParquetError;
 use tokio::task::{JoinError, JoinSet};
 
@@ -15,6 +16,8 @@ use crate::digest::Digest;
 /// Objects that are made durable while the next is written. It is the disk that is waited for, and an object is some
 /// 10 to 30 MB of dirty memory until it has it.
 const CLOSING: usize = 2;
+/// Objects up to this size are kept, where they are: each is held in memory until it is.
+const KEPT: usize = 4 << 20;
 
 /// What was written into one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct PartWriter {
     schema: SchemaRef,
     settings: Settings,
     part_rows: u64,
+    /// Whether objects are kept on this machine as well.
+    keeps: bool,
     open: Option<OpenPart>,
     /// Objects that are full and become durable, as tasks that end with this writer.
     closing: JoinSet<Result<Part, ZoneError>>,
@@ -52,6 +57,21 @@ struct OpenPart {
     rows: u64,
     encoder: Encoder,
     sink: Box<dyn ObjectWriter>,
+    copy: Option<Copied>,
+}
+
+/// The bytes of an object that is to be kept, as long as it is small.
+struct Copied {
+    zone: Arc<dyn Zone>,
+    bytes: BytesMut,
+}
+
+impl Copied {
+    /// The same with more bytes; nothing where they are too many by now.
+    fn with(mut self, bytes: &[u8]) -> Option<Self> {
+        self.bytes.extend_from_slice(bytes);
+        (self.bytes.len() <= KEPT).then_some(self)
+    }
 }
 
 impl PartWriter {
@@ -63,6 +83,7 @@ impl PartWriter {
             schema,
             settings: Settings::default(),
             part_rows: PART_ROWS,
+            keeps: false,
             open: None,
             closing: JoinSet::new(),
             parts: Vec::new(),
@@ -80,6 +101,12 @@ impl PartWriter {
     /// The same with the settings that something was written with before.
     pub fn with_settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// The same, which keeps small objects on this machine too, where the zone is far: for what the next run will read.
+    pub fn keeping(mut self) -> Self {
+        self.keeps = self.zone.kept().is_some();
         self
     }
 
@@ -108,7 +135,7 @@ impl PartWriter {
         };
         let full = open.encoder.write(batch).await;
         if let Some(bytes) = full.map_err(|error| not_encoded(&open.key, error))? {
-            open.sink.write(bytes).await?;
+            open.write(bytes).await?;
         }
         open.rows += batch.num_rows() as u64;
         self.rows += batch.num_rows() as u64;
@@ -145,6 +172,10 @@ impl PartWriter {
             key,
             rows: 0,
             encoder,
+            copy: self.keeps.then(|| Copied {
+                zone: self.zone.clone(),
+                bytes: BytesMut::new(),
+            }),
         })
     }
 
@@ -174,6 +205,11 @@ impl PartWriter {
 }
 
 impl OpenPart {
+    async fn write(&mut self, bytes: Bytes) -> Result<(), ZoneError> {
+        self.copy = self.copy.take().and_then(|copy| copy.with(&bytes));
+        self.sink.write(bytes).await
+    }
+
     /// Writes what is left of the object and makes it durable.
     async fn close(self) -> Result<Part, ZoneError> {
         let Self {
@@ -181,11 +217,19 @@ impl OpenPart {
             rows,
             encoder,
             mut sink,
+            copy,
         } = self;
         let rest = encoder.finish().await;
-        sink.write(rest.map_err(|error| not_encoded(&key, error))?)
-            .await?;
+        let rest = rest.map_err(|error| not_encoded(&key, error))?;
+        let copy = copy.and_then(|copy| copy.with(&rest));
+        sink.write(rest).await?;
         let written = sink.finish().await?;
+        if let Some(Copied { zone, bytes }) = copy
+            && let Some(kept) = zone.kept()
+        {
+            let name = written.sha256.to_string();
+            kept.keep(&name, bytes.freeze()).await;
+        }
         Ok(Part {
             key,
             rows,

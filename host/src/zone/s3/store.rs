@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -20,6 +21,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use tokio::sync::{Mutex, OnceCell};
 
 use super::super::ZoneError;
+use super::super::kept::Kept;
 use super::super::log::Memory;
 use crate::config::StorePlan;
 use crate::connection::aws;
@@ -46,6 +48,7 @@ pub struct Store {
     /// What buckets were seen to do, by bucket.
     proven: Mutex<BTreeSet<(String, Promise)>>,
     memory: Memory,
+    kept: Option<Kept>,
 }
 
 /// What a bucket has to do before it is trusted with an object.
@@ -68,14 +71,28 @@ impl Store {
             client: OnceCell::new(),
             proven: Mutex::default(),
             memory: Memory::default(),
+            kept: None,
         }
+    }
+
+    /// The same, which keeps some of its objects in a folder of this machine and notes there where its logs end.
+    pub(in crate::zone) fn keeping(self, folder: &Path, room_bytes: u64) -> Self {
+        Self {
+            memory: Memory::noting(folder.join("logs")),
+            kept: Some(Kept::new(folder.join("objects"), room_bytes)),
+            ..self
+        }
+    }
+
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
     }
 
     pub(super) fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    pub(super) fn plan(&self) -> &StorePlan {
+    pub(in crate::zone) fn plan(&self) -> &StorePlan {
         &self.plan
     }
 
