@@ -1,14 +1,15 @@
-//! What buckets cost: the main job with zones and warehouse in a bucket beside the same in folders, its requests and bytes,
-//! and how fast objects are written beside the least that writing them can cost.
+//! What buckets cost: the main job with zones and warehouse in a bucket beside the same in folders, its requests and bytes
+//! and what they come to in a month, and how fast objects are written beside others who write them.
+
+mod cost;
+mod upload;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
 use serde_json::Value;
 use tidemill::demo::{Options, Simulation};
-use tidemill::zone::Opener;
+use tidemill_tests::postgres::Server;
 use tidemill_tests::project::Project;
 use tidemill_tests::store::Store;
 use tidemill_tests::world::Lake;
@@ -19,29 +20,44 @@ use super::stopwatch::shown;
 const DAYS: usize = 7;
 /// Rounds of which the best counts.
 const ROUNDS: usize = 5;
-/// An object of a large landing.
-const LARGE: usize = 128 * 1024 * 1024;
 
 /// Prints all of it.
 pub(crate) async fn measure() -> Result<()> {
     let store = Store::shared();
-    uploads(&store).await?;
-    println!("store: totesys at its real size, SQLite to Delta, the middle of {DAYS} days");
+    upload::measure(&store).await?;
+    let server = Server::start("");
     println!(
-        "  {:<12} {:>10} {:>10} {:>10}   {:>26} {:>26} {:>26}",
-        "", "first run", "daily", "idle", "requests of the first", "daily", "idle"
+        "store: totesys at its real size to Delta, the middle of {DAYS} days, the best of {ROUNDS} idle runs"
     );
-    let folders = job(None).await?;
-    let bucket = job(Some(Lake::fresh().await)).await?;
-    for (title, job) in [("in folders", &folders), ("in a bucket", &bucket)] {
+    println!(
+        "  {:<26} {:>9} {:>9} {:>9}   {:>24} {:>22} {:>20} {:>20}",
+        "",
+        "first run",
+        "daily",
+        "idle",
+        "requests of the first",
+        "daily",
+        "idle",
+        "on a new machine"
+    );
+    let folders = job(None, None).await?;
+    let bucket = job(None, Some(Lake::fresh().await)).await?;
+    let url = server.fresh_database().await;
+    let postgres = job(Some(url), Some(Lake::fresh().await)).await?;
+    for (title, job) in [
+        ("SQLite, in folders", &folders),
+        ("SQLite, in a bucket", &bucket),
+        ("PostgreSQL, in a bucket", &postgres),
+    ] {
         println!(
-            "  {title:<12} {:>10} {:>10} {:>10}   {:>26} {:>26} {:>26}",
+            "  {title:<26} {:>9} {:>9} {:>9}   {:>24} {:>22} {:>20} {:>20}",
             shown(job.first.passed),
             shown(job.daily.passed),
             shown(job.idle.passed),
             job.first.moved(),
             job.daily.moved(),
-            job.idle.moved()
+            job.idle.moved(),
+            job.cold.moved()
         );
     }
     let times = |far: &Ran, near: &Ran| far.passed.as_secs_f64() / near.passed.as_secs_f64();
@@ -51,6 +67,13 @@ pub(crate) async fn measure() -> Result<()> {
         times(&bucket.daily, &folders.daily),
         times(&bucket.idle, &folders.idle)
     );
+    cost::print(
+        "PostgreSQL",
+        &postgres.first,
+        &postgres.daily,
+        &postgres.idle,
+    );
+    cost::print("SQLite", &bucket.first, &bucket.daily, &bucket.idle);
     Ok(())
 }
 
@@ -59,6 +82,9 @@ pub(crate) async fn measure() -> Result<()> {
 struct Ran {
     passed: Duration,
     requests: u64,
+    /// Those that are billed as PUT or LIST, and those that are billed as GET.
+    writing: u64,
+    reading: u64,
     sent: u64,
     received: u64,
 }
@@ -79,18 +105,25 @@ struct Job {
     first: Ran,
     daily: Ran,
     idle: Ran,
+    /// An idle run on a machine that has compiled modules and knows nothing of the zones.
+    cold: Ran,
 }
 
-async fn job(lake: Option<Lake>) -> Result<Job> {
+/// The main job of a source on a server, or in a file.
+async fn job(source: Option<String>, lake: Option<Lake>) -> Result<Job> {
     let star = lake.as_ref().map(Lake::warehouse);
     let variables = lake.as_ref().map(Lake::environment).unwrap_or_default();
-    let project = Project::totesys_with(None, star.as_deref(), variables)?;
+    let mut project = Project::totesys_with(source.as_deref(), star.as_deref(), variables)?;
+    let cache = project.path().join("cache");
+    project.set("TIDEMILL_CACHE", &cache.to_string_lossy());
     let file = project.path().join("totesys.sqlite");
-    let source = format!("sqlite://{}", file.display());
     if file.exists() {
         std::fs::remove_file(&file)?;
     }
+    let source = source.unwrap_or_else(|| format!("sqlite://{}", file.display()));
     let (mut company, _) = Simulation::create(&source, Options::default(), &mut |_| {}).await?;
+    // Modules are compiled once, and not by the run that counts.
+    project.call(["doctor"])?;
     let first = run(&project)?;
     let mut days = Vec::new();
     for _ in 0..DAYS {
@@ -100,6 +133,13 @@ async fn job(lake: Option<Lake>) -> Result<Job> {
     days.sort_by_key(|day| day.passed);
     let idle = (0..ROUNDS).map(|_| run(&project));
     let idle = idle.collect::<Result<Vec<Ran>>>()?;
+    for known in ["objects", "logs"] {
+        let folder = cache.join(known);
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+    }
+    let cold = run(&project)?;
     Ok(Job {
         first,
         daily: days.get(DAYS / 2).cloned().unwrap_or_default(),
@@ -107,6 +147,7 @@ async fn job(lake: Option<Lake>) -> Result<Job> {
             .into_iter()
             .min_by_key(|idle| idle.passed)
             .unwrap_or_default(),
+        cold,
     })
 }
 
@@ -125,48 +166,9 @@ fn run(project: &Project) -> Result<Ran> {
     Ok(Ran {
         passed,
         requests: moved("requests"),
+        writing: moved("requests_writing"),
+        reading: moved("requests_reading"),
         sent: moved("bytes_sent"),
         received: moved("bytes_received"),
     })
-}
-
-/// Writes the same bytes by a zone, which makes sure of them and of their key, and by single requests that do not.
-async fn uploads(store: &Store) -> Result<()> {
-    let bytes = Bytes::from_iter((0..LARGE as u64 / 8).flat_map(|n| {
-        let word = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (word ^ (word >> 29)).to_le_bytes()
-    }));
-    let bucket = store.fresh_bucket().await;
-    let zone = Opener::new("/", &store.plan()).open(&format!("s3://{bucket}"))?;
-    let (mut ours, mut plain) = (Duration::MAX, Duration::MAX);
-    for round in 0..ROUNDS {
-        let started = Instant::now();
-        let mut writer = zone.writer(&format!("zone-{round}")).await?;
-        for piece in (0..LARGE).step_by(1024 * 1024) {
-            writer
-                .write(bytes.slice(piece..piece + 1024 * 1024))
-                .await?;
-        }
-        writer.finish().await?;
-        ours = ours.min(started.elapsed());
-        let started = Instant::now();
-        store
-            .client()
-            .put_object()
-            .bucket(&bucket)
-            .key(format!("plain-{round}"))
-            .body(ByteStream::from(bytes.clone()))
-            .send()
-            .await?;
-        plain = plain.min(started.elapsed());
-    }
-    let speed = |passed: Duration| LARGE as f64 / 1_048_576.0 / passed.as_secs_f64();
-    println!(
-        "store: {} MiB into a bucket: {:.0} MiB/s in parts that are hashed and conditional, {:.0} MiB/s by one PutObject of bytes at hand: {:.2} × its time",
-        LARGE / 1_048_576,
-        speed(ours),
-        speed(plain),
-        ours.as_secs_f64() / plain.as_secs_f64()
-    );
-    Ok(())
 }
