@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::run::RunId;
 
 pub use self::error::ManifestError;
-pub use self::landing::{IndexPart, IndexSegment, LandedTable, LandingManifest};
+pub use self::landing::{IndexPart, IndexSegment, LANDING_FORMAT, LandedTable, LandingManifest};
 pub use self::log::ManifestLog;
 pub use self::processed::{
     CurrentRows, InputObjects, LandedObjects, LastRebuild, PROCESSED_FORMAT, ProcessedColumn,

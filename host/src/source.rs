@@ -19,6 +19,8 @@ mod postgres;
 mod sqlite;
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -29,7 +31,7 @@ use futures::Stream;
 use crate::connection::postgres::{ConnectError, Passing};
 use crate::error::{Classify, ErrorKind};
 use crate::table::{Identity, Table, TableName};
-use crate::watermark::{CompareReason, CursorValue, Position, Watermark};
+use crate::watermark::{CompareReason, CursorValue, Position, Reached, Watermark};
 
 /// Batches of one table, in an order that is the same for the same snapshot where the source has one.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch, SourceError>> + Send>>;
@@ -264,6 +266,64 @@ pub enum Selection {
     },
 }
 
+/// A table that is read block by block, for who may have to end in the middle and go on in another snapshot.
+pub struct Pieces {
+    /// Rows of the blocks that were begun before and not ended: some of them were given then.
+    pub again: BatchStream,
+    /// Rows of blocks that were not begun before.
+    pub rows: BatchStream,
+    /// How far `rows` is.
+    pub pace: Arc<Pace>,
+    /// How far it is when both are at their end.
+    pub end: Reached,
+}
+
+/// How far reading a table block by block is.
+#[derive(Debug)]
+pub struct Pace {
+    file: u64,
+    reached: Mutex<Option<Reached>>,
+    is_enough: AtomicBool,
+}
+
+impl Pace {
+    pub(crate) fn new(reached: Reached) -> Self {
+        Self {
+            file: reached.file,
+            reached: Mutex::new(Some(reached)),
+            is_enough: AtomicBool::new(false),
+        }
+    }
+
+    /// How far everything is that was given by now; `None` at the end of the table.
+    pub fn reached(&self) -> Option<Reached> {
+        self.place().clone()
+    }
+
+    pub(crate) fn set(&self, reached: Option<Reached>) {
+        *self.place() = reached;
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Reached>> {
+        // It is whole after every call that changes it.
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks to end with the blocks that are begun.
+    pub fn enough(&self) {
+        self.is_enough.store(true, Ordering::Relaxed);
+    }
+
+    /// What the blocks are of.
+    pub(crate) fn file(&self) -> u64 {
+        self.file
+    }
+
+    pub(crate) fn is_enough(&self) -> bool {
+        self.is_enough.load(Ordering::Relaxed)
+    }
+}
+
 /// A system that rows come from.
 ///
 /// The pipeline calls `snapshot` once per run and drops it at the end of extraction; `discover` may be
@@ -322,6 +382,21 @@ pub trait Snapshot: Send + Sync {
     /// Batches have at most 8 192 rows. An error ends the stream. Streams share the source's connections: one
     /// that is begun and not read on keeps others waiting, until it is dropped.
     async fn read(&self, table: &Table, selection: &Selection) -> Result<BatchStream, SourceError>;
+
+    /// The rows of `table` block by block: all of them, or with `rest` those that [`Reached`] leaves of a snapshot before, as
+    /// far as they have not been written by transaction `xmin` or a later one. `None` where the source cannot, or cannot any
+    /// more because the rows have been moved since: then [`Snapshot::read`] reads the table whole.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    async fn read_in_pieces(
+        &self,
+        table: &Table,
+        rest: Option<(&Reached, u64)>,
+    ) -> Result<Option<Pieces>, SourceError> {
+        let _ = (table, rest);
+        Ok(None)
+    }
 
     /// The number of rows of `table`.
     async fn count(&self, table: &Table) -> Result<u64, SourceError>;

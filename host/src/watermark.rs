@@ -71,12 +71,35 @@ pub struct Watermark {
     pub value: CursorValue,
 }
 
+/// How far a table is landed whose first landing is made in several parts, by the blocks that its rows lie in.
+///
+/// It is about the rows that the snapshot of the first part saw and that have not changed since; what changed is read with the
+/// last part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// What the blocks are of, by the source's own number: another one after the table was written anew.
+    pub file: u64,
+    /// Of all blocks before this one every row is landed.
+    pub whole: u64,
+    /// Of this block and all after it no row is; `None` where every block was begun. Of those between, some are.
+    pub begun: Option<u64>,
+}
+
 /// Which rows of a table a landing read, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "method")]
 pub enum Window {
     /// The first landing of the table: every row.
     First,
+    /// A further part of the first landing: rows of blocks that no part before has read, and with the last of them what changed
+    /// since the first part.
+    Rest {
+        /// 64-bit transaction id: what is older has not changed since the first part.
+        xmin: u64,
+        /// How far the parts before came.
+        reached: Reached,
+    },
     /// Rows whose transaction id is not older than `xmin`, the one recorded by the previous landing.
     Snapshot {
         /// 64-bit transaction id.

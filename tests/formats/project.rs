@@ -103,7 +103,7 @@ fn rows(versions: &[(i32, i32, bool)]) -> Value {
 #[test]
 fn what_a_later_version_wrote_is_refused_with_the_hint_to_upgrade() -> Result<()> {
     for (file, known) in [
-        ("lake/ingestion/totesys/_manifests/0000000003.json", 1),
+        ("lake/ingestion/totesys/_manifests/0000000003.json", 2),
         ("lake/processed/_manifests/0000000003.json", 2),
         ("lake/modules/_promotions/0000000002.json", 3),
         ("lake/modules/fact-payment/1.0.0/module.json", 1),

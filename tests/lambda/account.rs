@@ -55,8 +55,13 @@ impl Account {
 
     /// A company with everything on real servers.
     pub(crate) async fn on_servers() -> Result<Self> {
+        Self::sized(0.2).await
+    }
+
+    /// The same in another size.
+    pub(crate) async fn sized(scale: f64) -> Result<Self> {
         Self::empty(Beginning {
-            scale: 0.2,
+            scale,
             ..Beginning::at(At::Postgres)
         })
         .await

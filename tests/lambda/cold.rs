@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::{Context as _, Result, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidemill_tests::lambda::Task;
 
@@ -26,6 +27,24 @@ fn compiled(folder: &Path) -> Result<usize> {
     Ok(found)
 }
 
+/// From the word that a function is ready to the first that says `message`, by the last process in a log.
+fn until(log: &str, message: &str) -> Result<TimeDelta> {
+    let mut ready = None;
+    let mut first = None;
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line)?;
+        let time = line["timestamp"].as_str();
+        let time = time.map(str::parse::<DateTime<Utc>>).transpose()?;
+        match line["message"].as_str() {
+            Some("function is ready") => (ready, first) = (time, None),
+            Some(said) if said == message => first = first.or(time),
+            _ => {}
+        }
+    }
+    let first = first.with_context(|| format!("{message} in {log}"))?;
+    Ok(first - ready.context("it was ready before")?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cold_function_takes_compiled_modules_from_its_bundle() -> Result<()> {
     let mut account = Account::on_servers().await?;
@@ -41,7 +60,8 @@ async fn a_cold_function_takes_compiled_modules_from_its_bundle() -> Result<()> 
     let landed = extract.call(project, &schedule(), super::LONG).await?;
     landed.being("done")?;
     println!(
-        "extract, cold: {before:?} before the first word to the network, {:?} to the commit",
+        "extract, cold: {before:?} before the first word to the network, {} ms more to the first table, {:?} to the commit",
+        until(&extract.log(), "table extracted")?.num_milliseconds(),
         begun.elapsed()
     );
     let mut transform = account.function("transform")?;
@@ -57,7 +77,9 @@ async fn a_cold_function_takes_compiled_modules_from_its_bundle() -> Result<()> 
         .being("done")?;
     let whole = begun.elapsed();
     println!(
-        "transform, cold: {before:?} before the first word to the network, {whole:?} to the commit of eleven tables"
+        "transform, cold: {before:?} before the first word to the network, {} ms more to the first table, {whole:?} to the \
+         commit of eleven tables",
+        until(&transform.log(), "table transformed")?.num_milliseconds()
     );
     let own = |function: &tidemill_tests::lambda::Function| function.task().disk().join("tidemill");
     ensure!(

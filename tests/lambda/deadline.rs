@@ -92,30 +92,37 @@ async fn a_stage_that_runs_out_of_time_goes_on_with_the_next_call() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_with_no_time_at_all_says_so_and_leaves_nothing() -> Result<()> {
-    let account = Account::on_servers().await?;
-    let mut extract = account.function("extract")?;
-    // Begun before, so that the time of the call is its own.
-    account
-        .call(&mut extract, &json!({"tables": ["nobodys"]}))
-        .await?
-        .failed()?;
-    let time = Duration::from_millis(150);
-    let answer = extract
-        .call(&account.world.project, &schedule(), time)
-        .await?;
-    match answer {
-        Answer::Failed { kind, message } => {
-            ensure!(kind == "unavailable", "{message}");
+async fn a_unit_of_work_that_does_not_fit_into_a_call_is_an_error_and_no_promise() -> Result<()> {
+    let mut account = Account::on_servers().await?;
+    let nothing = Duration::from_millis(3);
+    for (stage, event) in [
+        ("extract", schedule()),
+        ("transform", json!({"tables": ["fact_sales_order"]})),
+        ("load", json!({})),
+    ] {
+        let mut function = account.function(stage)?;
+        let project = &account.world.project;
+        function.start_cold(project).await?;
+        // However often it is called, it does not say that it goes on.
+        for _ in 0..2 {
+            let late = function.call_late(project, &event, nothing).await?;
+            let (kind, message) = late.failed()?;
+            ensure!(kind == "unavailable", "{stage}: {kind}: {message}");
             ensure!(
-                message.contains("hint: nothing is half committed"),
-                "{message}"
+                message.contains("hint: nothing is half committed") && message.contains("time"),
+                "{stage}: {message}"
             );
         }
-        Answer::Killed => {}
-        Answer::Done(answer) => ensure!(answer["outcome"] == "continue", "{answer}"),
+        let answer = account.call(&mut function, &event).await?;
+        answer.being("done").with_context(|| function.log())?;
+        if stage == "transform" {
+            account
+                .call(&mut function, &json!({}))
+                .await?
+                .being("done")?;
+        }
     }
-    Ok(())
+    account.check().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

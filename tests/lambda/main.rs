@@ -14,6 +14,7 @@ mod deadline;
 mod emulator;
 mod events;
 mod metrics;
+mod parts;
 mod promotion;
 mod secrets;
 mod sharing;

@@ -150,7 +150,7 @@ impl Function {
         event: &Value,
         time: Duration,
     ) -> Result<Answer> {
-        let called = self.called(project, request, event, time).await;
+        let called = self.called(project, request, event, (time, time)).await;
         match called {
             Ok(Some(answer)) => {
                 if answer == Answer::Killed {
@@ -170,13 +170,28 @@ impl Function {
         }
     }
 
-    /// The answer; `None` when the process ended without one.
+    /// Calls the function with a deadline after `told`, which is not kept: what it answers is looked at, and not how soon.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_late(
+        &mut self,
+        project: &Project,
+        event: &Value,
+        told: Duration,
+    ) -> Result<Answer> {
+        let times = (told, INIT);
+        let called = self.called(project, "late", event, times).await?;
+        called.with_context(|| format!("the function ended: {}", self.log()))
+    }
+
+    /// The answer; `None` when the process ended without one. `told` is its deadline, after `time` it is killed.
     async fn called(
         &mut self,
         project: &Project,
         request: &str,
         event: &Value,
-        time: Duration,
+        (told, time): (Duration, Duration),
     ) -> Result<Option<Answer>> {
         self.begin(project).await?;
         let process = self.process.as_ref().context("it was begun")?;
@@ -200,7 +215,7 @@ impl Function {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let call = Call {
             request: request.to_owned(),
-            deadline_ms: (now + time).as_millis(),
+            deadline_ms: (now + told).as_millis(),
             event: event.to_string(),
         };
         process.calls.send(call).await?;

@@ -305,6 +305,7 @@ impl Function<'_> {
         let sharing = Sharing {
             holder: event.context.request_id.clone(),
             lasts: time.whole,
+            landing_rows: self.plan.lambda.landing_rows,
         };
         let work = self.stages(asked, &time, &halt, &sharing);
         let deadline = async {

@@ -190,6 +190,7 @@ pub(super) fn time(time: DateTime<Utc>) -> String {
 pub(super) fn window(window: &Window) -> String {
     match window {
         Window::First => "everything, for the first time".into(),
+        Window::Rest { .. } => "the rest of the first landing, which is made in parts".into(),
         Window::Snapshot { xmin } => format!("snapshot, since transaction {xmin}"),
         Window::Cursor { from: None, .. } => "cursor, from the beginning".into(),
         Window::Cursor {
@@ -204,6 +205,7 @@ pub(super) fn window(window: &Window) -> String {
 pub(super) fn method(window: &Window) -> &'static str {
     match window {
         Window::First => "first",
+        Window::Rest { .. } => "rest",
         Window::Snapshot { .. } => "snapshot",
         Window::Cursor { .. } => "cursor",
         Window::Compare { .. } => "compare",

@@ -5,6 +5,9 @@ use std::time::Duration;
 const MIB: u64 = 1024 * 1024;
 /// What a module of Arrow kernels needs for the lookups of a small company.
 const LEAST: u64 = 64 * MIB;
+/// A quarter of the disk of a function that asks for no larger one: half is for compiled modules, a quarter for what is kept of
+/// stores.
+const TEMPORARY: u64 = 128 * MIB;
 /// What it takes to make one table: a module with its memory, chunks on both sides, a writer with its row group.
 const ONE_TABLE: u64 = 384 * MIB;
 
@@ -25,6 +28,8 @@ pub struct LimitsPlan {
     pub log_bytes: u64,
     /// What the whole process may use, where that is known: a function's memory.
     pub process_bytes: Option<u64>,
+    /// Bytes of temporary files at the same time; `None` for as many as there is room for.
+    pub temporary_bytes: Option<u64>,
 }
 
 impl LimitsPlan {
@@ -36,6 +41,7 @@ impl LimitsPlan {
         Self {
             memory_bytes: wide.memory_bytes.min(share),
             process_bytes,
+            temporary_bytes: process_bytes.map(|_| TEMPORARY),
             ..wide
         }
     }
@@ -64,6 +70,7 @@ impl Default for LimitsPlan {
             log_lines: 1_000,
             log_bytes: MIB / 4,
             process_bytes: None,
+            temporary_bytes: None,
         }
     }
 }

@@ -245,6 +245,8 @@ pub struct ServePlan {
 pub struct LambdaPlan {
     /// How long before its deadline a function commits what is complete.
     pub margin: Duration,
+    /// Rows of the first landing of a table after which it goes on in another landing.
+    pub landing_rows: u64,
 }
 
 /// Whether `name` fits `pattern`, in which `*` stands for any run of characters.

@@ -219,6 +219,10 @@ pub struct LimitsSettings {
     /// Bytes it may give back. Default: `64 GiB`.
     #[schemars(example = &"64 GiB")]
     pub output: Option<String>,
+    /// Bytes of temporary files that an extract may have at the same time, for what does not fit into memory. Default: as
+    /// many as there is room for, and `128 MiB` in a function of AWS Lambda, which has 512 MiB of `/tmp` unless it asks for more.
+    #[schemars(example = &"256 MiB")]
+    pub temporary: Option<String>,
     /// Log lines that are kept. Default: 1000.
     #[schemars(example = 1000)]
     pub log_lines: Option<u64>,
@@ -291,4 +295,8 @@ pub struct LambdaSettings {
     /// than a third of the time that a call has. Default: `20s`.
     #[schemars(example = &"20s")]
     pub margin: Option<String>,
+    /// Rows of the first landing of a table after which it goes on in another landing, so that no landing is larger than a
+    /// call of transform or load can take. Default: 2000000.
+    #[schemars(example = 2_000_000)]
+    pub landing_rows: Option<u64>,
 }

@@ -8,13 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::{Manifest, Object};
 use crate::run::RunId;
 use crate::table::{Column, Identity, Table, TableName};
-use crate::watermark::{Position, Watermark, Window};
+use crate::watermark::{Position, Reached, Watermark, Window};
+
+/// The format of a manifest of a table that is landed in parts: an earlier version would take it for whole.
+pub const LANDING_FORMAT: u32 = 2;
 
 /// Commit 1: the objects and positions of one landing that belong together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LandingManifest {
-    /// [`FORMAT`](super::FORMAT) when it was written.
+    /// [`FORMAT`](super::FORMAT) or [`LANDING_FORMAT`], see [`LandingManifest::formatted`].
     pub format: u32,
     /// Its number.
     pub sequence: u64,
@@ -47,8 +50,11 @@ pub struct LandedTable {
     /// Columns that were landed once and that the table does not have any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<Column>,
-    /// The position of the snapshot that the table was last read in.
+    /// The position of the snapshot that the table was last read in; while it is landed in parts, that of the first part.
     pub position: Position,
+    /// How far it is landed, where its first landing is made in parts and more of them follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
     /// What was read in this landing; `None` when the table was not part of it and only its state is carried.
     pub window: Option<Window>,
     /// How far the cursor column has been read.
@@ -73,7 +79,24 @@ pub struct LandedTable {
     pub index: Vec<IndexSegment>,
 }
 
+impl LandingManifest {
+    /// The same with the format that says what is in it.
+    pub fn formatted(mut self) -> Self {
+        let mut tables = self.tables.values();
+        let is_in_parts = |table: &LandedTable| {
+            table.reached.is_some() || matches!(table.window, Some(Window::Rest { .. }))
+        };
+        self.format = match tables.any(is_in_parts) {
+            true => LANDING_FORMAT,
+            false => super::FORMAT,
+        };
+        self
+    }
+}
+
 impl Manifest for LandingManifest {
+    const KNOWN: u32 = LANDING_FORMAT;
+
     fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -129,4 +152,71 @@ pub struct IndexPart {
     pub first: String,
     /// The highest key digest in it.
     pub last: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::FORMAT;
+    use crate::table::{KeyOrigin, TableKind};
+
+    #[test]
+    fn a_manifest_of_a_table_that_is_landed_in_parts_is_of_a_format_that_earlier_versions_refuse() {
+        let reached = Reached {
+            file: 16_384,
+            whole: 8,
+            begun: Some(12),
+        };
+        let table = |reached: Option<Reached>, window| LandedTable {
+            table: Table {
+                name: TableName::new("staff"),
+                kind: TableKind::Plain,
+                columns: Vec::new(),
+                key: Vec::new(),
+                key_origin: KeyOrigin::None,
+            },
+            identity: None,
+            dropped: Vec::new(),
+            position: Position::Sqlite,
+            reached,
+            window,
+            watermark: None,
+            compared_at: DateTime::UNIX_EPOCH,
+            changed: Vec::new(),
+            deleted: Vec::new(),
+            replaces: false,
+            live_rows: 0,
+            content: None,
+            changed_in: 1,
+            changed_before: None,
+            index: Vec::new(),
+        };
+        let rest = Window::Rest {
+            xmin: 745,
+            reached: reached.clone(),
+        };
+        for (table, format) in [
+            (table(None, Some(Window::First)), FORMAT),
+            (table(Some(reached), None), LANDING_FORMAT),
+            (table(None, Some(rest)), LANDING_FORMAT),
+        ] {
+            let manifest = LandingManifest {
+                format: FORMAT,
+                sequence: 1,
+                run: RunId::new(DateTime::UNIX_EPOCH, 1),
+                source: "totesys".into(),
+                tidemill: "0.1.0".into(),
+                writer: "parquet-1".into(),
+                logical_time: DateTime::UNIX_EPOCH,
+                tables: [(TableName::new("staff"), table)].into(),
+                waiting: BTreeSet::new(),
+            };
+            let manifest = manifest.formatted();
+            assert_eq!(manifest.format, format);
+            // What is written is what is read.
+            let bytes = serde_json::to_vec(&manifest).expect("plain data");
+            let read: LandingManifest = serde_json::from_slice(&bytes).expect("the same");
+            assert_eq!(read, manifest);
+        }
+    }
 }

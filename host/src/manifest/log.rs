@@ -211,7 +211,7 @@ mod tests {
         let error = log.newest().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "memory:///totesys/_manifests/0000000001.json has format 9, and this version reads up to 1"
+            "memory:///totesys/_manifests/0000000001.json has format 9, and this version reads up to 2"
         );
         assert_eq!(error.kind(), ErrorKind::Config);
     }

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! A unit of work is one table of one landing: tables are made at the same time, landings of a table one after the other,
-//! because a fact keeps every version. A run takes one unit per core, makes it, commits what it has made, and looks again:
-//! so a backlog is shared by as many runs as there are tables. Extract takes a source whole, because all of its tables are
-//! read in one snapshot. Load takes no claims: a landing is one transaction of the warehouse, which has a lock of its own.
+//! because a fact keeps every version. A first landing of a large table is several landings, each a range of its blocks, so
+//! that no unit is larger than a call can do. A run takes one unit per core, makes it, commits what it has made, and looks
+//! again: so a backlog is shared by as many runs as there are tables. Extract takes a source whole, because all of its tables
+//! are read in one snapshot. Load takes no claims: a landing is one transaction of the warehouse, which has a lock of its own.
 //!
 //! A claim lapses with the time that its holder had left when it took it, by the zone's clock, and at once when the same
 //! invocation is delivered again: then the one that took it is dead. What a holder leaves undone it is told of again by its
@@ -47,6 +48,8 @@ pub struct Sharing {
     pub holder: String,
     /// How long this run can live at most.
     pub lasts: Duration,
+    /// Rows of a first landing of a table after which it goes on in another landing.
+    pub landing_rows: u64,
 }
 
 /// What stands in a claim.
@@ -192,6 +195,7 @@ mod tests {
         let sharing = Sharing {
             holder: holder.into(),
             lasts,
+            landing_rows: u64::MAX,
         };
         Claims::new(zone.clone(), "", &run, &sharing)
     }
@@ -202,48 +206,101 @@ mod tests {
     async fn work_has_one_holder_until_it_is_released() {
         let zone = Arc::new(MemoryZone::default());
         let (one, other) = (claims(&zone, 1, "a", LONG), claims(&zone, 2, "b", LONG));
-        assert!(one.take("dim_staff/0000000001").await.unwrap());
-        assert!(!other.take("dim_staff/0000000001").await.unwrap());
-        assert!(other.take("dim_staff/0000000002").await.unwrap());
-        assert!(other.take("dim_date/0000000001").await.unwrap());
+        assert!(
+            one.take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
+        assert!(
+            !other
+                .take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
+        assert!(
+            other
+                .take("dim_staff/0000000002")
+                .await
+                .expect("a zone in memory answers")
+        );
+        assert!(
+            other
+                .take("dim_date/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
         one.release("dim_staff/0000000001").await;
-        assert!(other.take("dim_staff/0000000001").await.unwrap());
+        assert!(
+            other
+                .take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
         other.release_all().await;
-        assert!(zone.list("_claims/").await.unwrap().is_empty());
+        assert!(
+            zone.list("_claims/")
+                .await
+                .expect("a zone in memory answers")
+                .is_empty()
+        );
     }
 
     #[tokio::test]
     async fn an_invocation_that_is_delivered_again_goes_on_where_it_died() {
         let zone = Arc::new(MemoryZone::default());
         let died = claims(&zone, 1, "a", LONG);
-        assert!(died.take("dim_staff/0000000001").await.unwrap());
+        assert!(
+            died.take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
         let again = claims(&zone, 2, "a", LONG);
-        assert!(again.take("dim_staff/0000000001").await.unwrap());
+        assert!(
+            again
+                .take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
         let third = claims(&zone, 3, "b", LONG);
-        assert!(!third.take("dim_staff/0000000001").await.unwrap());
+        assert!(
+            !third
+                .take("dim_staff/0000000001")
+                .await
+                .expect("a zone in memory answers")
+        );
         again.release_all().await;
-        assert!(zone.list("_claims/").await.unwrap().is_empty());
+        assert!(
+            zone.list("_claims/")
+                .await
+                .expect("a zone in memory answers")
+                .is_empty()
+        );
     }
 
     #[tokio::test]
     async fn a_claim_lapses_when_its_holder_cannot_live_any_more() {
         let zone = Arc::new(MemoryZone::default());
         let died = claims(&zone, 1, "a", LONG);
-        assert!(died.take("w").await.unwrap());
+        assert!(died.take("w").await.expect("a zone in memory answers"));
         let other = claims(&zone, 2, "b", LONG);
         zone.age("_claims/w", TimeDelta::seconds(899));
-        assert!(!other.take("w").await.unwrap());
+        assert!(!other.take("w").await.expect("a zone in memory answers"));
         zone.age("_claims/w", TimeDelta::seconds(901));
-        assert!(other.take("w").await.unwrap());
+        assert!(other.take("w").await.expect("a zone in memory answers"));
         other.release_all().await;
-        assert!(zone.list("").await.unwrap().is_empty());
+        assert!(
+            zone.list("")
+                .await
+                .expect("a zone in memory answers")
+                .is_empty()
+        );
     }
 
     #[tokio::test]
     async fn a_run_does_not_take_its_own_work_twice() {
         let zone = Arc::new(MemoryZone::default());
         let run = claims(&zone, 1, "a", LONG);
-        assert!(run.take("w").await.unwrap());
-        assert!(!run.take("w").await.unwrap());
+        assert!(run.take("w").await.expect("a zone in memory answers"));
+        assert!(!run.take("w").await.expect("a zone in memory answers"));
     }
 }

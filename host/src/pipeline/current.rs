@@ -39,6 +39,9 @@ pub(super) async fn keep(
     let Some(state) = landings.state(table, landing).await? else {
         return Ok(None);
     };
+    if state.reached.is_some() {
+        return Ok(None);
+    }
     let objects = landings
         .objects(table, Delivery::Current, landing, kept)
         .await?;

@@ -105,10 +105,13 @@ pub(super) async fn inputs_of(
 ) -> Result<(Vec<InputObjects>, Vec<Vec<String>>)> {
     let (mut inputs, mut keys) = (Vec::new(), Vec::new());
     for input in &module.description().inputs {
-        let objects = landings
-            .objects(&input.table, input.delivery, landing, kept)
+        let at = landings
+            .complete(&input.table, input.delivery, landing)
             .await?;
-        let state = landings.state(&input.table, landing).await?;
+        let objects = landings
+            .objects(&input.table, input.delivery, at, kept)
+            .await?;
+        let state = landings.state(&input.table, at).await?;
         if let Some(state) = &state {
             check(input, state)?;
         }

@@ -6,6 +6,8 @@
 
 mod choice;
 mod error;
+mod parts;
+mod sources;
 mod state;
 
 use std::collections::BTreeSet;
@@ -27,6 +29,7 @@ use super::report::{
 use super::schema::Admitted;
 use super::spans;
 use super::sweep::Notes;
+use super::temporary::Disk;
 use super::window;
 use crate::config::{Cursor, SourcePlan};
 use crate::error::{ErrorKind, Result};
@@ -35,12 +38,13 @@ use crate::run::{Halt, RunId, Stage};
 use crate::source::{Selection, Snapshot, SourceError};
 use crate::table::{KeyOrigin, Table, TableName};
 use crate::vault::Vault;
-use crate::watermark::{CompareReason, CursorValue, Watermark, Window};
+use crate::watermark::{CompareReason, CursorValue, Reached, Watermark, Window};
 use crate::zone::Zone;
 use crate::zone::parquet::WRITER;
 use crate::zone::watched::Watched;
 pub(super) use choice::{check_marks, gone, is_expected, marked_nowhere, taken};
 pub(crate) use error::ExtractError;
+use parts::Part;
 use state::{extracted, outcome, state};
 
 /// The extraction of one source in one run.
@@ -67,6 +71,12 @@ pub(super) struct Extraction<'a> {
     pub(super) halt: &'a Halt,
     /// Where runs share work, the claims of this one.
     pub(super) claims: Option<Claims>,
+    /// Tables read at the same time.
+    pub(super) at_once: usize,
+    /// Where goes what does not fit into memory.
+    pub(super) disk: Disk,
+    /// Rows of a first landing after which it goes on in another landing; `None` where it is made whole.
+    pub(super) part_rows: Option<u64>,
 }
 
 /// What became of reading the tables.
@@ -76,6 +86,26 @@ struct Reading {
     failures: Vec<TableFailure>,
     left: Vec<LeftOver>,
 }
+
+/// A landing that was committed.
+pub(super) struct Extracted {
+    pub(super) report: ExtractReport,
+    /// The tables of which further parts follow.
+    pub(super) in_parts: Vec<String>,
+}
+
+/// What came of a table that may be landed in parts.
+enum PartLanded {
+    /// What was landed, and how far the table is where it is not whole.
+    Made(Landed, Option<Reached>),
+    /// It is no further than before.
+    Nothing,
+    /// It is not landed in parts.
+    Unable,
+}
+
+/// What a table came to in a landing.
+type LandedStep = (LandedTable, TableExtracted);
 
 /// One table on its way.
 struct Step<'a> {
@@ -96,7 +126,7 @@ impl Extraction<'_> {
     /// # Errors
     /// `Unavailable` when the source goes away, or the word to stop came before a table was read; `Conflict` when another
     /// run committed meanwhile, `Config` when nothing of it can be read. A single table's error is in the report instead.
-    pub(super) async fn run(&self) -> Result<Option<ExtractReport>> {
+    pub(super) async fn run(&self) -> Result<Option<Extracted>> {
         let log = ManifestLog::<LandingManifest>::new(self.zone.unwatched(), self.name);
         if self.claims.is_some() {
             // Another may have landed since this run has looked.
@@ -115,7 +145,7 @@ impl Extraction<'_> {
         report.map(Some)
     }
 
-    async fn land_all(&self, previous: Option<LandingManifest>) -> Result<ExtractReport> {
+    async fn land_all(&self, previous: Option<LandingManifest>) -> Result<Extracted> {
         let started = Instant::now();
         let notes = Notes::<LandingManifest>::new(self.zone.unwatched(), self.name);
         let (_source, snapshot) = access::source(self.plan, self.vault).await?;
@@ -127,7 +157,7 @@ impl Extraction<'_> {
         let prefixes = choice
             .steps
             .iter()
-            .map(|step| self.prefix(step.table(), snapshot.clock()));
+            .map(|step| self.prefix(step, snapshot.clock(), sequence));
         // A run that finds nothing new leaves nothing behind and makes no note.
         let begun = Arc::new(notes.announce(self.run, sequence, prefixes.collect()));
         self.zone.announce(begun.clone());
@@ -150,29 +180,33 @@ impl Extraction<'_> {
             swept: SweepReport::default(),
             elapsed: Duration::ZERO,
         };
+        let mut in_parts = Vec::new();
         for (name, landed, extracted) in read.landed {
+            if landed.reached.is_some() {
+                in_parts.push(name.as_str().to_owned());
+            }
             manifest.tables.insert(name, landed);
             report.tables.push(extracted);
         }
         report.tables.sort_by(|a, b| a.table.cmp(&b.table));
         let waits = |table: &TableName| !manifest.tables.contains_key(table);
         manifest.waiting = choice.wanted.into_iter().filter(waits).collect();
+        let manifest = manifest.formatted();
         notes.commit(&begun, &self.zone, &manifest).await?;
         report.swept = notes.sweep(&begun, self.sweep_after).await;
         notes.settle(&begun, &self.zone, Some(&manifest)).await;
         report.elapsed = started.elapsed();
-        Ok(report)
+        Ok(Extracted { report, in_parts })
     }
 
     /// Reads the tables of `steps`, several at a time, until all are read or the word to stop comes: what is not read by
-    /// then is left.
+    /// then is left, but for those parts that a table is landed in.
     async fn read_all(
         &self,
         snapshot: &dyn Snapshot,
         steps: Vec<Step<'_>>,
         sequence: u64,
     ) -> Result<Reading> {
-        let mut open: BTreeSet<TableName> = steps.iter().map(|s| s.table().name.clone()).collect();
         let mut reading = Reading {
             landed: Vec::new(),
             failures: Vec::new(),
@@ -182,19 +216,26 @@ impl Extraction<'_> {
             .map(|step| async move {
                 let name = step.table().name.clone();
                 let span = spans::table(Stage::Extract, self.name, name.as_str());
-                let landing = self.land(snapshot, step, sequence);
+                let disk = self.disk.share();
+                let landing = self.land(snapshot, step, sequence, &disk);
                 let landed = landing.instrument(span.clone()).await;
+                let landed = landed.map_err(|error| match disk.full() {
+                    Some(most_bytes) => ExtractError::DiskFull { most_bytes }.into(),
+                    None => error,
+                });
                 if landed.is_err() {
                     spans::failed(&span);
                 }
                 (name, landed)
             })
-            .buffer_unordered(self.plan.options.connections.max(1))
-            .take_until(Box::pin(self.halt.called()));
+            .buffer_unordered(self.at_once.max(1));
         while let Some((name, landed)) = landings.next().await {
-            open.remove(&name);
             match landed {
-                Ok((landed, extracted)) => reading.landed.push((name, landed, extracted)),
+                Ok(Some((landed, extracted))) => reading.landed.push((name, landed, extracted)),
+                Ok(None) => reading.left.push(LeftOver {
+                    what: name.as_str().to_owned(),
+                    why: Why::Halted,
+                }),
                 Err(error) if stops_all(&error) => {
                     return Err(error.at(Stage::Extract).on(name.as_str()));
                 }
@@ -205,13 +246,7 @@ impl Extraction<'_> {
                 }
             }
         }
-        reading.left = open
-            .into_iter()
-            .map(|table| LeftOver {
-                what: table.as_str().to_owned(),
-                why: Why::Halted,
-            })
-            .collect();
+        reading.left.sort();
         Ok(reading)
     }
 
@@ -240,28 +275,122 @@ impl Extraction<'_> {
         }
     }
 
+    /// Lands a table, or a part of it; `None` where the word to stop came before there was anything to commit.
     async fn land(
         &self,
         snapshot: &dyn Snapshot,
         mut step: Step<'_>,
         sequence: u64,
-    ) -> Result<(LandedTable, TableExtracted)> {
+        disk: &Disk,
+    ) -> Result<Option<LandedStep>> {
+        if self.halt.is_called() {
+            return Ok(None);
+        }
         let started = Instant::now();
         let name = step.table().name.as_str().to_owned();
         self.observer.began(Stage::Extract, &name, None);
         self.check_text(step.table())?;
-        let mut landed = self.read(snapshot, &step, "").await?;
-        if let Some(reason) = self.count_differs(snapshot, &step, &landed).await? {
-            step.window = Window::Compare { reason };
-            landed = self.read(snapshot, &step, "-compared").await?;
+        let (mut landed, reached) = match self.land_part(snapshot, &step, sequence, disk).await? {
+            PartLanded::Made(part, reached) => (part, reached),
+            PartLanded::Nothing => return Ok(None),
+            PartLanded::Unable => {
+                if matches!(step.window, Window::Rest { .. }) {
+                    let reason = CompareReason::NoCursor;
+                    step.window = Window::Compare { reason };
+                }
+                let whole = self.read(snapshot, &step, (sequence, ""), disk);
+                match self.unless_halted(whole).await? {
+                    Some(whole) => (whole, None),
+                    None => return Ok(None),
+                }
+            }
+        };
+        let is_rest = matches!(step.window, Window::Rest { .. });
+        let count = async {
+            match reached {
+                Some(_) => Ok(None),
+                None => self.count_differs(snapshot, &step, &landed).await,
+            }
+        };
+        let differs = match self.unless_halted(count).await? {
+            Some(differs) => differs,
+            // The parts are whole, and the next landing counts.
+            None if is_rest => None,
+            None => return Ok(None),
+        };
+        if let Some(reason) = differs {
+            let window = Window::Compare { reason };
+            let before = std::mem::replace(&mut step.window, window);
+            let compared = self.read(snapshot, &step, (sequence, "-compared"), disk);
+            match self.unless_halted(compared).await? {
+                Some(compared) => landed = compared,
+                None if is_rest => step.window = before,
+                None => return Ok(None),
+            }
         }
-        let watermark = self.watermark(snapshot, &step).await?;
-        let state = state(snapshot, &step, &landed, watermark, sequence);
+        let watermark = match reached {
+            Some(_) => None,
+            None => self.watermark(snapshot, &step).await?,
+        };
+        let mut state = state(snapshot, &step, &landed, watermark, sequence);
+        if reached.is_some() {
+            let first = step.previous.filter(|previous| previous.reached.is_some());
+            state.position = first.map_or(state.position, |first| first.position.clone());
+            state.reached = reached;
+        }
         let extracted = extracted(&step, &landed, &state, started.elapsed());
         spans::extracted(&extracted, sequence, snapshot.clock());
         self.observer
             .ended(Stage::Extract, &name, &outcome(&extracted));
-        Ok((state, extracted))
+        Ok(Some((state, extracted)))
+    }
+
+    /// Does `work` unless the word to stop comes.
+    async fn unless_halted<R>(&self, work: impl Future<Output = Result<R>>) -> Result<Option<R>> {
+        tokio::select! {
+            biased;
+            done = work => done.map(Some),
+            () = self.halt.called() => Ok(None),
+        }
+    }
+
+    /// Lands a part of a table that is landed in parts.
+    async fn land_part(
+        &self,
+        snapshot: &dyn Snapshot,
+        step: &Step<'_>,
+        sequence: u64,
+        disk: &Disk,
+    ) -> Result<PartLanded> {
+        let Some(most_rows) = self.most_rows(snapshot, step) else {
+            return Ok(PartLanded::Unable);
+        };
+        let mut landing = self.landing(snapshot, step, (sequence, ""), disk)?;
+        let part = self.read_part(snapshot, step, &mut landing, most_rows);
+        let reached = match part.await? {
+            None => return Ok(PartLanded::Unable),
+            Some(Part::Nothing) => return Ok(PartLanded::Nothing),
+            Some(Part::UpTo(reached)) => Some(reached),
+            Some(Part::Whole) => None,
+        };
+        Ok(PartLanded::Made(landing.finish().await?, reached))
+    }
+
+    /// A landing of `step` into objects of its own.
+    fn landing(
+        &self,
+        snapshot: &dyn Snapshot,
+        step: &Step<'_>,
+        (sequence, attempt): (u64, &str),
+        disk: &Disk,
+    ) -> Result<Landing> {
+        let table = step.table();
+        let segments = step.previous.map(|p| p.index.clone()).unwrap_or_default();
+        let zone: Arc<dyn Zone> = Arc::new(self.zone.clone());
+        let index = Index::new(zone.clone(), table.key_schema(), segments);
+        let prefix = format!("{}{attempt}", self.prefix(step, snapshot.clock(), sequence));
+        let landing = Landing::new(zone, prefix, table, index, self.progress(table))?;
+        Ok(landing.within(disk))
     }
 
     /// Reads the window of one table into objects.
@@ -269,21 +398,19 @@ impl Extraction<'_> {
         &self,
         snapshot: &dyn Snapshot,
         step: &Step<'_>,
-        attempt: &str,
+        attempt: (u64, &str),
+        disk: &Disk,
     ) -> Result<Landed> {
-        let table = step.table();
-        let segments = step.previous.map(|p| p.index.clone()).unwrap_or_default();
-        let zone: Arc<dyn Zone> = Arc::new(self.zone.clone());
-        let index = Index::new(zone.clone(), table.key_schema(), segments);
-        let prefix = format!("{}{attempt}", self.prefix(table, snapshot.clock()));
-        let mut landing = Landing::new(zone, prefix, table, index, self.progress(table))?;
+        let mut landing = self.landing(snapshot, step, attempt, disk)?;
         if step.admitted.anew {
             landing.land_anew();
         }
-        let batches = snapshot.read(table, &selection(&step.window)).await?;
+        let batches = snapshot
+            .read(step.table(), &selection(&step.window))
+            .await?;
         match step.window {
             Window::First => landing.land_all(batches).await?,
-            Window::Snapshot { .. } | Window::Cursor { .. } => {
+            Window::Snapshot { .. } | Window::Cursor { .. } | Window::Rest { .. } => {
                 landing.land_candidates(batches).await?
             }
             Window::Compare { .. } => landing.land_differences(batches).await?,
@@ -312,15 +439,20 @@ impl Extraction<'_> {
         Box::new(move |rows, bytes| observer.advanced(Stage::Extract, &name, rows, bytes))
     }
 
-    /// `<source>/<table>/<yyyy>/<mm>/<dd>/<run>`
-    fn prefix(&self, table: &Table, clock: DateTime<Utc>) -> String {
-        format!(
+    /// `<source>/<table>/<yyyy>/<mm>/<dd>/<run>`, with the landing's number where one run may land a table several times.
+    fn prefix(&self, step: &Step<'_>, clock: DateTime<Utc>, sequence: u64) -> String {
+        let prefix = format!(
             "{}/{}/{}/{}",
             self.name,
-            super::folder(table.name.as_str()),
+            super::folder(step.table().name.as_str()),
             clock.format("%Y/%m/%d"),
             self.run
-        )
+        );
+        let mut previous = step.previous.iter();
+        match previous.any(|previous| previous.reached.is_some()) {
+            true => format!("{prefix}-{sequence:010}"),
+            false => prefix,
+        }
     }
 
     /// After a window that shows no deletions, whether the table has as many rows as it should have.
@@ -330,7 +462,9 @@ impl Extraction<'_> {
         step: &Step<'_>,
         landed: &Landed,
     ) -> Result<Option<CompareReason>> {
-        let (Window::Snapshot { .. }, Some(previous)) = (&step.window, step.previous) else {
+        let (Window::Snapshot { .. } | Window::Rest { .. }, Some(previous)) =
+            (&step.window, step.previous)
+        else {
             return Ok(None);
         };
         let source = snapshot.count(step.table()).await?;

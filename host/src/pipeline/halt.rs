@@ -38,8 +38,8 @@ impl Classify for HaltError {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "nothing is half committed; give it more time or memory, or let `tidemill run` do this once on a machine \
-             without a deadline"
+            "nothing is half committed; give it more time or memory, or less at a time by `landing_rows` under [lambda]; or \
+             let `tidemill run` do this once on a machine without a deadline"
                 .into(),
         )
     }

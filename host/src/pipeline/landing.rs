@@ -19,6 +19,7 @@ use self::digested::{Digested, DigestedStream};
 use self::spill::Spill;
 use super::index::{DigestMap, Index, Sorter};
 use super::rows::{Digest128, Digester, RowsError};
+use super::temporary::Disk;
 use crate::error::{Classify, ErrorKind, Result};
 use crate::manifest::{IndexSegment, Object};
 use crate::source::BatchStream;
@@ -124,6 +125,8 @@ pub(crate) struct Landing {
     counts: Counts,
     /// Whether a row is landed although its digest is the landed one.
     anew: bool,
+    /// Where rows and entries go that are too many for memory.
+    disk: Disk,
     /// Told the rows and bytes of every batch that the source sent.
     progress: Box<dyn Fn(u64, u64) + Send + Sync>,
 }
@@ -164,8 +167,16 @@ impl Landing {
             index,
             counts: Counts::default(),
             anew: false,
+            disk: Disk::of(None),
             progress,
         })
+    }
+
+    /// The same landing with its temporary files on this disk.
+    pub(crate) fn within(mut self, disk: &Disk) -> Self {
+        self.entries.set_disk(disk);
+        self.disk = disk.clone();
+        self
     }
 
     /// Lands every row, also one whose digest was landed before: the digest was made of other types. What was
@@ -284,7 +295,7 @@ impl Landing {
         partitions: usize,
     ) -> Result<Vec<DigestedStream>> {
         let mut spills = (0..partitions)
-            .map(|_| Spill::new(self.rows.schema()))
+            .map(|_| Spill::new(self.rows.schema(), &self.disk))
             .collect::<Result<Vec<_>, _>>()?;
         while let Some(digested) = batches.try_next().await? {
             self.read(&digested);

@@ -7,6 +7,7 @@
 mod backlog;
 mod commit;
 mod making;
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -45,6 +45,16 @@ pub(crate) fn choose(
     if let Some(reason) = &asked.schema {
         return compare(reason.clone());
     }
+    if let Some(reached) = &landed.reached {
+        return match changes_since(&landed.position) {
+            Ok(Selection::SinceTransaction { xmin }) => {
+                let reached = reached.clone();
+                Window::Rest { xmin, reached }
+            }
+            Ok(_) => compare(CompareReason::NoCursor),
+            Err(reason) => compare(reason),
+        };
+    }
     if is_due(landed, asked) {
         return compare(CompareReason::Due);
     }
@@ -96,7 +106,7 @@ pub(crate) fn less(value: &CursorValue, overlap: i64) -> CursorValue {
 mod tests {
     use super::*;
     use crate::table::{Column, Fidelity, TableKind, TableName};
-    use crate::watermark::Watermark;
+    use crate::watermark::{Reached, Watermark};
     use arrow::datatypes::DataType;
     use chrono::TimeZone as _;
 
@@ -132,6 +142,7 @@ mod tests {
             identity: None,
             dropped: vec![],
             position: Position::Sqlite,
+            reached: None,
             window: None,
             watermark: Some(Watermark {
                 column: "updated".into(),
@@ -187,6 +198,36 @@ mod tests {
             since,
         );
         assert_eq!(window, Window::Snapshot { xmin: XMIN });
+    }
+
+    #[test]
+    fn a_table_that_is_landed_in_parts_goes_on_where_the_source_can_tell_what_changed_since() {
+        let reached = Reached {
+            file: 16_384,
+            whole: 8,
+            begun: Some(12),
+        };
+        let landed = LandedTable {
+            reached: Some(reached.clone()),
+            ..landed()
+        };
+        let later = Asked {
+            now: at(8),
+            ..asked()
+        };
+        for cursor in [Cursor::Snapshot, by_column("updated")] {
+            let xmin = XMIN;
+            let rest = Window::Rest {
+                xmin,
+                reached: reached.clone(),
+            };
+            assert_eq!(
+                choose(&table(), Some(&landed), &cursor, &later, since),
+                rest
+            );
+            let window = choose(&table(), Some(&landed), &cursor, &asked(), restored);
+            assert_eq!(window, compared(CompareReason::OtherSystem));
+        }
     }
 
     #[test]

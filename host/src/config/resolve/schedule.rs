@@ -13,6 +13,8 @@ const LISTEN: &str = "127.0.0.1:9464";
 const GRACE: Duration = Duration::from_secs(30);
 /// A few requests to a store that is slow, or a transaction that is rolled back.
 const MARGIN: Duration = Duration::from_secs(20);
+/// Rows that a function of one core transforms and loads in a small part of its time.
+const LANDING_ROWS: u64 = 2_000_000;
 /// A shorter distance between runs is a mistake of units.
 const SHORTEST_EVERY: Duration = Duration::from_secs(1);
 const STAGES: [Stage; 3] = [Stage::Extract, Stage::Transform, Stage::Load];
@@ -108,6 +110,7 @@ impl Resolver<'_> {
         let margin = self.duration(lambda.margin.as_deref(), &key.of("margin"))?;
         Ok(LambdaPlan {
             margin: margin.unwrap_or(MARGIN),
+            landing_rows: lambda.landing_rows.unwrap_or(LANDING_ROWS),
         })
     }
 }

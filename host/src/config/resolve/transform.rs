@@ -97,6 +97,9 @@ impl Resolver<'_> {
             log_lines: limits.log_lines.unwrap_or(default.log_lines),
             log_bytes: size(&limits.log, "log", default.log_bytes)?,
             process_bytes: default.process_bytes,
+            temporary_bytes: self
+                .size(limits.temporary.as_deref(), &key.of("temporary"))?
+                .or(default.temporary_bytes),
         })
     }
 }

@@ -33,6 +33,7 @@ fn landed() -> LandedTable {
         identity: None,
         dropped: vec![column("district", DataType::Utf8)],
         position: Position::Sqlite,
+        reached: None,
         window: None,
         watermark: None,
         compared_at: DateTime::UNIX_EPOCH,

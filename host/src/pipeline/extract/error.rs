@@ -51,6 +51,12 @@ pub(crate) enum ExtractError {
     /// The source has no table at all that the project takes.
     #[error("the source `{0}` gives no table at all")]
     Empty(String),
+    /// What does not fit into memory does not fit onto the disk that the run may use, either.
+    #[error("it needs temporary files of more than {} MiB", most_bytes >> 20)]
+    DiskFull {
+        /// What all temporary files together may have.
+        most_bytes: u64,
+    },
     /// Another run that shares the work is landing it.
     #[error("another run is landing the source `{0}` at this moment")]
     Elsewhere(String),
@@ -87,6 +93,7 @@ impl Classify for ExtractError {
             Self::KeyChanged { .. } => {
                 "what landed is found by its key: name the old one under `key` of the table if it still tells rows apart, or land the table as a source of another name".into()
             }
+            Self::DiskFull { .. } => "raise `temporary` under [limits], and with it the function's ephemeral storage: nothing of the table was landed, and the next run goes on with it".into(),
             Self::NoTextColumn(_) => "correct `text` of the table in the project file".into(),
             Self::NoSensitiveColumn(_) => "correct `sensitive` of the table in the project file: nothing is protected by a name that is not there".into(),
             Self::NoSensitiveTable => "correct the name of the table above `sensitive` in the project file; `tidemill discover` lists them".into(),

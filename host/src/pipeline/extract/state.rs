@@ -23,13 +23,15 @@ pub(super) fn state(
     let brought = !landed.changed.is_empty() || !landed.deleted.is_empty() || landed.replaces;
     let is_new = previous.is_none();
     let live_rows = match step.window {
-        Window::Snapshot { .. } | Window::Cursor { .. } => {
+        Window::Snapshot { .. } | Window::Cursor { .. } | Window::Rest { .. } => {
             previous.map_or(0, |p| p.live_rows) + counts.new
         }
         Window::First | Window::Compare { .. } | Window::Replace => counts.read,
     };
     let compared_at = match (&step.window, previous) {
-        (Window::Snapshot { .. } | Window::Cursor { .. }, Some(previous)) => previous.compared_at,
+        (Window::Snapshot { .. } | Window::Cursor { .. } | Window::Rest { .. }, Some(previous)) => {
+            previous.compared_at
+        }
         _ => snapshot.clock(),
     };
     LandedTable {
@@ -37,6 +39,7 @@ pub(super) fn state(
         identity: step.admitted.identity.clone(),
         dropped: step.admitted.dropped.clone(),
         position: snapshot.position().clone(),
+        reached: None,
         window: Some(step.window.clone()),
         watermark,
         compared_at,

@@ -5,7 +5,6 @@
 //! memory, they are the segment. Rejected: sorted runs that are merged, which hold a batch of every run and
 //! compare every entry with all of them.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, UInt32Array};
@@ -24,6 +23,7 @@ use crate::error::Result;
 use crate::manifest::IndexSegment;
 use crate::pipeline::landing::LandingError;
 use crate::pipeline::rows::digest_array;
+use crate::pipeline::temporary::{Disk, TemporaryFile};
 use crate::zone::parquet::BATCH_ROWS;
 use crate::zone::{Zone, ZoneError};
 
@@ -42,6 +42,7 @@ pub(crate) struct Sorter {
     held: Vec<RecordBatch>,
     held_rows: usize,
     buckets: Option<Buckets>,
+    disk: Disk,
 }
 
 impl Sorter {
@@ -52,7 +53,13 @@ impl Sorter {
             held: Vec::new(),
             held_rows: 0,
             buckets: None,
+            disk: Disk::of(None),
         }
+    }
+
+    /// Says where entries go that are too many for memory.
+    pub(crate) fn set_disk(&mut self, disk: &Disk) {
+        self.disk = disk.clone();
     }
 
     /// Adds entries: key digests, row digests or `None` where the keys are gone, and the keys' columns.
@@ -130,7 +137,7 @@ impl Sorter {
         drop(held);
         let buckets = match &mut self.buckets {
             Some(buckets) => buckets,
-            empty => empty.insert(Buckets::new(&self.schema)?),
+            empty => empty.insert(Buckets::new(&self.schema, &self.disk)?),
         };
         buckets.write(&batch)
     }
@@ -156,16 +163,16 @@ fn give_sorted(
 
 /// A temporary file of blocks, each of entries of one bucket.
 struct Buckets {
-    file: File,
-    writer: FileWriter<std::io::BufWriter<File>>,
+    file: TemporaryFile,
+    writer: FileWriter<std::io::BufWriter<TemporaryFile>>,
     /// The numbers of each bucket's blocks.
     blocks: Vec<Vec<usize>>,
     written: usize,
 }
 
 impl Buckets {
-    fn new(schema: &Schema) -> Result<Self, ZoneError> {
-        let file = tempfile::tempfile().map_err(no_spill)?;
+    fn new(schema: &Schema, disk: &Disk) -> Result<Self, ZoneError> {
+        let file = disk.file().map_err(no_spill)?;
         let sink = file.try_clone().map_err(no_spill)?;
         Ok(Self {
             writer: FileWriter::try_new_buffered(sink, schema).map_err(broken)?,
@@ -200,7 +207,7 @@ impl Buckets {
 
 /// The same, written and to be read.
 struct SpilledBuckets {
-    reader: FileReader<File>,
+    reader: FileReader<TemporaryFile>,
     blocks: Vec<Vec<usize>>,
 }
 

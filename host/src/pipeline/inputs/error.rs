@@ -10,6 +10,9 @@ pub(crate) enum InputError {
     /// The table has never been landed.
     #[error("the module reads the table `{0}`, which has not been landed")]
     NotLanded(String),
+    /// The table is landed in parts, and the last of them is not there yet.
+    #[error("the module reads all of the table `{0}`, of which a part has been landed")]
+    InParts(String),
     /// A column is not there.
     #[error("the module reads `{table}.{column}`, which has not been landed")]
     NoColumn {
@@ -112,6 +115,7 @@ impl Classify for InputError {
             | Self::Key { .. }
             | Self::Type { .. } => ErrorKind::Config,
             Self::Value { .. } | Self::Null { .. } | Self::Chain { .. } => ErrorKind::Data,
+            Self::InParts(_) => ErrorKind::Unavailable,
             Self::Rows { .. } => ErrorKind::Bug,
         }
     }
@@ -121,6 +125,7 @@ impl Classify for InputError {
             Self::NotLanded(_) => {
                 Some("take the table into the source's `include`, and extract".into())
             }
+            Self::InParts(_) => Some("extract again: each call lands a further part".into()),
             Self::NoColumn { .. }
             | Self::Dropped { .. }
             | Self::OtherKey { .. }

@@ -91,6 +91,38 @@ impl Landings {
         Ok(manifest.0.tables.get(table).cloned())
     }
 
+    /// The landing after which an input has everything of `table` that it is given as of `landing`: that one, or for `current`
+    /// the last part of a table that is landed in parts. So what is made of a landing is the same whenever it is made.
+    ///
+    /// # Errors
+    /// `Unavailable` when the last part has not been landed yet.
+    pub(in crate::pipeline) async fn complete(
+        &self,
+        table: &str,
+        delivery: Delivery,
+        landing: u64,
+    ) -> Result<u64> {
+        let mut at = landing;
+        if delivery == Delivery::Changes {
+            return Ok(at);
+        }
+        let mut newest = None;
+        while let Some(state) = self.state(table, at).await?
+            && state.reached.is_some()
+        {
+            let last = match newest {
+                Some(last) => last,
+                None => self.newest().await?.map_or(at, |newest| newest.sequence),
+            };
+            if at >= last {
+                return Err(InputError::InParts(table.to_owned()).into());
+            }
+            newest = Some(last);
+            at += 1;
+        }
+        Ok(at)
+    }
+
     async fn brought(&self, table: &str, landing: u64) -> Result<(LandedObjects, bool)> {
         let state = self.state(table, landing).await?;
         let state = state.ok_or_else(|| InputError::Chain {

@@ -7,7 +7,7 @@ use crate::manifest::{CurrentRows, LandedTable, LandingManifest, ManifestLog};
 use crate::run::RunId;
 use crate::table::TableName;
 use crate::table::{Column, Fidelity, KeyOrigin, Table, TableKind};
-use crate::watermark::Position;
+use crate::watermark::{Position, Reached};
 use crate::zone::memory::MemoryZone;
 use crate::zone::parquet::PartWriter;
 use arrow::array::ArrayRef;
@@ -51,6 +51,8 @@ fn input(delivery: Delivery) -> Input {
 struct Zones {
     zone: Arc<dyn Zone>,
     tables: Vec<LandedTable>,
+    /// How far the next landing is.
+    reached: Option<Reached>,
 }
 
 impl Zones {
@@ -58,6 +60,7 @@ impl Zones {
         Self {
             zone: Arc::new(MemoryZone::default()),
             tables: Vec::new(),
+            reached: None,
         }
     }
 
@@ -88,6 +91,7 @@ impl Zones {
             identity: None,
             dropped: Vec::new(),
             position: Position::Sqlite,
+            reached: self.reached.clone(),
             window: None,
             watermark: None,
             compared_at: DateTime::UNIX_EPOCH,
@@ -301,4 +305,39 @@ fn a_column_that_was_landed_later_is_null_and_a_text_is_no_number() {
         fit("t", &batch, &schema),
         Err(InputError::Type { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_table_that_is_landed_in_parts_is_whole_with_the_last_of_them() {
+    let mut zones = Zones::new();
+    let reached = |whole| {
+        Some(Reached {
+            file: 1,
+            whole,
+            begun: Some(whole),
+        })
+    };
+    for (number, rows) in [[(1, "a")], [(2, "b")], [(3, "c")]].iter().enumerate() {
+        zones.reached = reached(number as u64 + 1).filter(|_| number < 2);
+        zones.land(rows, &[], false).await;
+        let complete = zones.landings().complete("t", Delivery::Current, 1).await;
+        match number {
+            2 => assert_eq!(complete.unwrap(), 3),
+            _ => assert_eq!(
+                complete.unwrap_err().to_string(),
+                "the module reads all of the table `t`, of which a part has been landed"
+            ),
+        }
+    }
+    let landings = zones.landings();
+    for (landing, delivery, complete) in [
+        (1, Delivery::Changes, 1),
+        (2, Delivery::Current, 3),
+        (3, Delivery::Current, 3),
+    ] {
+        assert_eq!(
+            landings.complete("t", delivery, landing).await.unwrap(),
+            complete
+        );
+    }
 }

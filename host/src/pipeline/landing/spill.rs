@@ -1,6 +1,5 @@
 //! Spills: the rows of one partition of a compare with their digests, in a temporary file without a name.
 
-use std::fs::File;
 use std::io::{BufWriter, Seek as _};
 use std::sync::Arc;
 
@@ -14,15 +13,16 @@ use futures::stream::{self, StreamExt as _};
 use super::LandingError;
 use super::digested::{Digested, DigestedStream};
 use crate::pipeline::rows::{Digest128, digest_array};
+use crate::pipeline::temporary::{Disk, TemporaryFile};
 
 /// The two columns of digests in front of the table's own.
 const DIGESTS: usize = 2;
 
 /// Rows of one partition.
 pub(super) struct Spill {
-    file: File,
+    file: TemporaryFile,
     schema: SchemaRef,
-    writer: StreamWriter<BufWriter<File>>,
+    writer: StreamWriter<BufWriter<TemporaryFile>>,
 }
 
 fn no_spill(error: impl std::error::Error + Send + Sync + 'static) -> LandingError {
@@ -30,12 +30,12 @@ fn no_spill(error: impl std::error::Error + Send + Sync + 'static) -> LandingErr
 }
 
 impl Spill {
-    pub(super) fn new(schema: SchemaRef) -> Result<Self, LandingError> {
+    pub(super) fn new(schema: SchemaRef, disk: &Disk) -> Result<Self, LandingError> {
         let digest = |name| Arc::new(Field::new(name, DataType::FixedSizeBinary(16), false));
         let mut fields = vec![digest("_key"), digest("_row")];
         fields.extend(schema.fields().iter().cloned());
         let spilled: SchemaRef = Arc::new(Schema::new(fields));
-        let file = tempfile::tempfile().map_err(no_spill)?;
+        let file = disk.file().map_err(no_spill)?;
         let sink = BufWriter::new(file.try_clone().map_err(no_spill)?);
         let writer = StreamWriter::try_new(sink, &spilled).map_err(no_spill)?;
         Ok(Self {

@@ -49,6 +49,7 @@ fn landed(table: Table) -> LandedTable {
         identity: None,
         dropped: vec![],
         position: position(),
+        reached: None,
         window: None,
         watermark: None,
         compared_at: DateTime::UNIX_EPOCH,

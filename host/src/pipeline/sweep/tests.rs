@@ -72,6 +72,7 @@ fn manifest(number: u64, run: &RunId, key: &str) -> LandingManifest {
         identity: None,
         dropped: Vec::new(),
         position: Position::Sqlite,
+        reached: None,
         window: None,
         watermark: None,
         compared_at: DateTime::UNIX_EPOCH,

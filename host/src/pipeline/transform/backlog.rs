@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Transformation;
+use crate::contract::Delivery;
 use crate::error::Result;
 use crate::manifest::{LandingManifest, ProcessedManifest};
 use crate::pipeline::inputs::{InputError, Landings};
@@ -75,6 +76,9 @@ impl Transformation<'_> {
                     {
                         backlog.waiting.insert(table);
                     }
+                    Some(InputError::InParts(_)) => {
+                        backlog.waiting.insert(table);
+                    }
                     Some(_) => {
                         let failure = TableFailure::new(table, Stage::Transform, &error);
                         backlog.failures.push(failure);
@@ -87,10 +91,11 @@ impl Transformation<'_> {
     }
 }
 
-/// The landings after `done` in which some input of the table changed.
+/// The landings after `done` in which some input of the table changed. Parts of a table that is read whole count with the
+/// last of them.
 ///
 /// # Errors
-/// `Config` when an input's table has never been landed.
+/// `Config` when an input's table has never been landed, `Unavailable` when the last part of it is not there yet.
 pub(in crate::pipeline) async fn pending_landings(
     landings: &Landings,
     made: &Made,
@@ -102,7 +107,21 @@ pub(in crate::pipeline) async fn pending_landings(
         if landings.state(&input.table, through).await?.is_none() {
             return Err(InputError::NotLanded(input.table.clone()).into());
         }
-        pending.extend(landings.chain(&input.table, done, through).await?);
+        landings
+            .complete(&input.table, input.delivery, through)
+            .await?;
+        for landing in landings.chain(&input.table, done, through).await? {
+            let is_part = match input.delivery {
+                Delivery::Changes => false,
+                Delivery::Current => {
+                    let state = landings.state(&input.table, landing).await?;
+                    state.is_some_and(|state| state.reached.is_some())
+                }
+            };
+            if !is_part {
+                pending.insert(landing);
+            }
+        }
     }
     Ok(pending)
 }

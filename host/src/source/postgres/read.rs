@@ -14,7 +14,7 @@ use tidemill_codec::copy_out::{CopyDecoder, CopyError, Form};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::{BatchStream, Selection, SourceError, SourceOptions};
+use super::super::{BatchStream, Pace, Pieces, Selection, SourceError, SourceOptions};
 use super::catalog::{self, CatalogColumn};
 use super::name::quote;
 use super::session::failed;
@@ -24,6 +24,7 @@ use super::types::Wire;
 use super::{changes, clock};
 use crate::connection::postgres::PgConnection;
 use crate::table::{Table, TableKind};
+use crate::watermark::Reached;
 
 /// Batches that one range may be ahead: one is decoded while another waits to be taken.
 const BATCHES_AHEAD: usize = 2;
@@ -42,50 +43,170 @@ pub(super) async fn open(
     table: &Table,
     selection: &Selection,
 ) -> Result<BatchStream, SourceError> {
-    let target = Target::of(table)?;
     let condition = match selection {
         Selection::All => None,
         Selection::SinceTransaction { xmin } => Some(changes::condition(*xmin)),
         Selection::SinceCursor { column, from } => Some(clock::condition(column, from)?),
     };
     // A cursor may use an index, which ranges of blocks would rule out.
-    let splittable = table.kind == TableKind::Plain
-        && connections.session.version >= CTID_RANGES
-        && !matches!(selection, Selection::SinceCursor { .. });
-    let (columns, ranges) = connections
+    let in_blocks = !matches!(selection, Selection::SinceCursor { .. });
+    let seen = look(connections, table, in_blocks).await?;
+    let ranges = match seen.blocks {
+        Some(blocks) => split(blocks.all, blocks.each(options), 0, None),
+        None => vec![Range::WHOLE],
+    };
+    let reading = Reading::of(connections, table, seen)?;
+    let statements = reading.statements(ranges, condition.as_deref());
+    Ok(Interleaved::new(reading.plan, statements, None).into_stream())
+}
+
+/// As [`Snapshot::read_in_pieces`](super::super::Snapshot::read_in_pieces).
+pub(super) async fn in_pieces(
+    connections: &Arc<Connections>,
+    options: &SourceOptions,
+    table: &Table,
+    rest: Option<(&Reached, u64)>,
+) -> Result<Option<Pieces>, SourceError> {
+    let seen = look(connections, table, true).await?;
+    let Some(blocks) = seen.blocks else {
+        return Ok(None);
+    };
+    let first = Reached {
+        file: u64::from(seen.file),
+        whole: 0,
+        begun: Some(0),
+    };
+    let (from, condition) = match rest {
+        // What has been moved since may lie where it is not looked for.
+        Some((reached, _)) if reached.file != first.file => return Ok(None),
+        Some((reached, xmin)) => (
+            reached.clone(),
+            Some(format!("NOT ({})", changes::condition(xmin))),
+        ),
+        None => (first, None),
+    };
+    let each = blocks.each(options);
+    let again = match from.begun == Some(from.whole) {
+        true => Vec::new(),
+        false => split(blocks.all, each, from.whole, from.begun),
+    };
+    let rows = from.begun.map(|begun| split(blocks.all, each, begun, None));
+    let reading = Reading::of(connections, table, seen)?;
+    let again = reading.statements(again, condition.as_deref());
+    let rows = reading.statements(rows.unwrap_or_default(), condition.as_deref());
+    let end = Reached {
+        whole: blocks.all,
+        begun: None,
+        ..from
+    };
+    let pace = Arc::new(Pace::new(from));
+    Ok(Some(Pieces {
+        end,
+        again: Interleaved::new(reading.plan.clone(), again, None).into_stream(),
+        rows: Interleaved::new(reading.plan, rows, Some(pace.clone())).into_stream(),
+        pace,
+    }))
+}
+
+/// What is asked of a table before it is read.
+struct Looked {
+    target: Target,
+    columns: Vec<CatalogColumn>,
+    /// The file of its rows.
+    file: u32,
+    /// Its blocks, where ranges of them can be read.
+    blocks: Option<Blocks>,
+}
+
+/// The blocks of a table.
+#[derive(Debug, Clone, Copy)]
+struct Blocks {
+    all: u64,
+    bytes: u64,
+}
+
+impl Blocks {
+    /// Blocks of one range.
+    fn each(self, options: &SourceOptions) -> u64 {
+        (options.split_bytes / self.bytes).max(1)
+    }
+}
+
+async fn look(
+    connections: &Arc<Connections>,
+    table: &Table,
+    in_blocks: bool,
+) -> Result<Looked, SourceError> {
+    let target = Target::of(table)?;
+    let splittable =
+        in_blocks && table.kind == TableKind::Plain && connections.session.version >= CTID_RANGES;
+    let (columns, file, blocks) = connections
         .question(Some(&table.name), async |connection| {
             let storage = target.lock(connections, connection, &[]).await?;
             let refused = |error| failed(connections.target(), target.action("read"), error);
             let columns = catalog::columns_of(connection, storage.oid)
                 .await
                 .map_err(refused)?;
-            let mut ranges = vec![Range::WHOLE];
+            let mut blocks = None;
             if splittable && storage.heap {
                 let row = connection
                     .query_one(BLOCKS, &[&storage.oid])
                     .await
                     .map_err(refused)?;
-                let bytes: i64 = row.try_get(0).map_err(refused)?;
-                let block: i64 = row.try_get(1).map_err(refused)?;
-                ranges = split(bytes, block, options.split_bytes);
+                let number = |column: usize| -> Result<u64, SourceError> {
+                    let number: i64 = row.try_get(column).map_err(refused)?;
+                    Ok(u64::try_from(number).unwrap_or(0))
+                };
+                let (all, bytes) = (number(0)?, number(1)?.max(1));
+                let all = all.div_ceil(bytes);
+                blocks = Some(Blocks { all, bytes });
             }
             target.unlock(connections, connection).await?;
-            Ok((columns, ranges))
+            Ok((columns, storage.file, blocks))
         })
         .await?;
-    let selected = selected(&target, table, &columns)?;
-    let statements = ranges
-        .iter()
-        .map(|range| statement(&selected.list, &target.sql(), condition.as_deref(), *range))
-        .collect();
-    let plan = Arc::new(Plan {
-        connections: Arc::clone(connections),
+    Ok(Looked {
         target,
-        seen: selected.seen,
-        schema: table.schema(),
-        forms: selected.forms,
-    });
-    Ok(Interleaved::new(plan, statements).into_stream())
+        columns,
+        file,
+        blocks,
+    })
+}
+
+/// A table that is about to be read.
+struct Reading {
+    plan: Arc<Plan>,
+    /// The select list, every column of the table in its order.
+    list: String,
+}
+
+impl Reading {
+    fn of(
+        connections: &Arc<Connections>,
+        table: &Table,
+        looked: Looked,
+    ) -> Result<Self, SourceError> {
+        let selected = selected(&looked.target, table, &looked.columns)?;
+        let plan = Arc::new(Plan {
+            connections: Arc::clone(connections),
+            target: looked.target,
+            seen: selected.seen,
+            schema: table.schema(),
+            forms: selected.forms,
+        });
+        Ok(Self {
+            plan,
+            list: selected.list,
+        })
+    }
+
+    fn statements(&self, ranges: Vec<Range>, condition: Option<&str>) -> VecDeque<(Range, String)> {
+        let from = self.plan.target.sql();
+        let ranges = ranges.into_iter();
+        ranges
+            .map(|range| (range, statement(&self.list, &from, condition, range)))
+            .collect()
+    }
 }
 
 /// How the columns of a table are asked for and come.
@@ -167,20 +288,17 @@ impl Range {
     }
 }
 
-/// Ranges of about `split` bytes that together are the table.
-fn split(bytes: i64, block: i64, split: u64) -> Vec<Range> {
-    let bytes = u64::try_from(bytes).unwrap_or(0);
-    let block = u64::try_from(block).unwrap_or(0).max(1);
-    let blocks_each = (split / block).max(1);
-    let blocks = bytes.div_ceil(block);
-    let mut ranges: Vec<Range> = (0..blocks.div_ceil(blocks_each).max(1))
+/// Ranges of `each` blocks that together are the blocks of a table of `all` blocks from `from` on and before `until`.
+fn split(all: u64, each: u64, from: u64, until: Option<u64>) -> Vec<Range> {
+    let blocks = until.unwrap_or(all).saturating_sub(from);
+    let mut ranges: Vec<Range> = (0..blocks.div_ceil(each).max(1))
         .map(|n| Range {
-            from: n * blocks_each,
-            until: Some((n + 1) * blocks_each),
+            from: from + n * each,
+            until: Some(from + (n + 1) * each),
         })
         .collect();
     if let Some(last) = ranges.last_mut() {
-        last.until = None;
+        last.until = until;
     }
     ranges
 }
@@ -198,6 +316,7 @@ struct Plan {
 
 /// A range that is being read.
 struct Part {
+    range: Range,
     batches: mpsc::Receiver<RecordBatch>,
     task: Task,
     /// The right to the connection that it uses.
@@ -216,17 +335,24 @@ impl Drop for Task {
 /// The parts of a table, and whose turn it is.
 struct Interleaved {
     plan: Arc<Plan>,
-    waiting: VecDeque<String>,
+    waiting: VecDeque<(Range, String)>,
     /// In the order of their turns: the first is asked next.
     reading: VecDeque<Part>,
+    /// Who is told how far it is.
+    pace: Option<Arc<Pace>>,
 }
 
 impl Interleaved {
-    fn new(plan: Arc<Plan>, statements: VecDeque<String>) -> Self {
+    fn new(
+        plan: Arc<Plan>,
+        statements: VecDeque<(Range, String)>,
+        pace: Option<Arc<Pace>>,
+    ) -> Self {
         Self {
             plan,
             waiting: statements,
             reading: VecDeque::new(),
+            pace,
         }
     }
 
@@ -236,14 +362,30 @@ impl Interleaved {
         while let Some(place) = places.split(1) {
             self.start(place);
         }
+        self.tell();
     }
 
-    /// Starts the next part in `place`, or leaves it to others when there is none.
+    /// Says how far everything is that has been given: up to the first range that is not at its end.
+    fn tell(&self) {
+        let Some(pace) = &self.pace else {
+            return;
+        };
+        let begun = self.waiting.front().map(|(range, _)| range.from);
+        let open = self.reading.iter().map(|part| part.range.from).chain(begun);
+        let file = pace.file();
+        pace.set(open.min().map(|whole| Reached { file, whole, begun }));
+    }
+
+    /// Starts the next part in `place`, or leaves it to others when there is none or enough is read.
     fn start(&mut self, place: Places) {
-        if let Some(statement) = self.waiting.pop_front() {
+        if self.pace.as_ref().is_some_and(|pace| pace.is_enough()) {
+            return;
+        }
+        if let Some((range, statement)) = self.waiting.pop_front() {
             let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
             let task = tokio::spawn(copy(Arc::clone(&self.plan), statement, sender));
             self.reading.push_back(Part {
+                range,
                 batches,
                 task: Task(task),
                 place,
@@ -269,6 +411,7 @@ impl Interleaved {
                 }
             }
             self.start(part.place);
+            self.tell();
         }
         Ok(None)
     }
@@ -364,19 +507,19 @@ mod tests {
 
     #[test]
     fn ranges_cover_every_block_once_and_the_last_is_open() {
-        for (bytes, expected) in [
-            (0, vec![(0, None)]),
-            (8_192 * 4, vec![(0, None)]),
-            (8_192 * 4 + 1, vec![(0, Some(4)), (4, None)]),
-            (8_192 * 9, vec![(0, Some(4)), (4, Some(8)), (8, None)]),
-        ] {
-            let ranges: Vec<_> = split(bytes, 8_192, 8_192 * 4)
-                .iter()
-                .map(|range| (range.from, range.until))
-                .collect();
-            assert_eq!(ranges, expected, "{bytes} bytes");
-        }
-        assert_eq!(split(8_192 * 3, 8_192, 0).len(), 3);
+        let ranges = |all, from, until| -> Vec<_> {
+            let ranges = split(all, 4, from, until).into_iter();
+            ranges.map(|range| (range.from, range.until)).collect()
+        };
+        assert_eq!(ranges(0, 0, None), [(0, None)]);
+        assert_eq!(ranges(4, 0, None), [(0, None)]);
+        assert_eq!(ranges(5, 0, None), [(0, Some(4)), (4, None)]);
+        assert_eq!(ranges(9, 0, None), [(0, Some(4)), (4, Some(8)), (8, None)]);
+        // What an earlier part left, with blocks that were added meanwhile or taken away.
+        assert_eq!(ranges(9, 4, None), [(4, Some(8)), (8, None)]);
+        assert_eq!(ranges(3, 8, None), [(8, None)]);
+        assert_eq!(ranges(9, 3, Some(8)), [(3, Some(7)), (7, Some(8))]);
+        assert_eq!(ranges(9, 3, Some(7)), [(3, Some(7))]);
     }
 
     #[test]

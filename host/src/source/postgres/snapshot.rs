@@ -18,7 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::super::cursor::CursorKind;
-use super::super::{BatchStream, Discovered, Selection, Snapshot, SourceError, SourceOptions};
+use super::super::{
+    BatchStream, Discovered, Pieces, Selection, Snapshot, SourceError, SourceOptions,
+};
 use super::clock::{self, Clock};
 use super::patience::{Readers, Watch};
 use super::read;
@@ -27,7 +29,7 @@ use super::target::{Seen, Target};
 use super::{catalog, changes};
 use crate::connection::postgres::{PgConnection, PgUrl};
 use crate::table::{Table, TableName};
-use crate::watermark::{CompareReason, Position, Watermark};
+use crate::watermark::{CompareReason, Position, Reached, Watermark};
 
 /// What the leader is asked before its settings are pinned: the server's own time zone is still in force.
 /// `now()` is the start of the transaction, a moment before the snapshot, and so never past it.
@@ -335,6 +337,14 @@ impl Snapshot for PostgresSnapshot {
 
     async fn read(&self, table: &Table, selection: &Selection) -> Result<BatchStream, SourceError> {
         read::open(&self.connections, &self.options, table, selection).await
+    }
+
+    async fn read_in_pieces(
+        &self,
+        table: &Table,
+        rest: Option<(&Reached, u64)>,
+    ) -> Result<Option<Pieces>, SourceError> {
+        read::in_pieces(&self.connections, &self.options, table, rest).await
     }
 
     async fn count(&self, table: &Table) -> Result<u64, SourceError> {

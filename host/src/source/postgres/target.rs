@@ -46,7 +46,8 @@ WITH RECURSIVE tree(oid, root) AS (
                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
              WHERE above.relkind = 'v' AND r.ev_class = tree.oid) next(oid)),
 root AS (
-     SELECT c.oid, c.relkind FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid WHERE tree.root),
+     SELECT c.oid, c.relkind, c.relfilenode
+       FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid WHERE tree.root),
 now AS (
      SELECT part.relid::pg_catalog.oid AS oid
        FROM root CROSS JOIN LATERAL pg_catalog.pg_partition_tree(root.oid) part WHERE root.relkind = 'p')
@@ -58,7 +59,8 @@ SELECT (SELECT root.oid FROM root),
                    WHERE now.oid NOT IN (SELECT tree.oid FROM tree)),
        pg_catalog.bool_or(leaf.relfilenode <> 0
                           AND pg_catalog.pg_relation_filenode(leaf.oid) IS DISTINCT FROM leaf.relfilenode),
-       pg_catalog.bool_and(am.amname IS NOT DISTINCT FROM 'heap')
+       pg_catalog.bool_and(am.amname IS NOT DISTINCT FROM 'heap'),
+       (SELECT root.relfilenode FROM root)
   FROM tree
   JOIN pg_catalog.pg_class leaf ON leaf.oid = tree.oid AND leaf.relkind IN ('r', 'm', 'p', 'v', 'f')
   LEFT JOIN pg_catalog.pg_am am ON am.oid = leaf.relam";
@@ -77,6 +79,8 @@ pub(super) struct Storage {
     pub(super) oid: u32,
     /// Whether rows lie in blocks that a range of `ctid` selects.
     pub(super) heap: bool,
+    /// The file of the rows: another one after they were written anew.
+    pub(super) file: u32,
 }
 
 /// A column as the snapshot sees it.
@@ -175,6 +179,7 @@ impl Target {
         Ok(Storage {
             oid,
             heap: row.try_get(3).map_err(refused)?,
+            file: row.try_get(4).map_err(refused)?,
         })
     }
 
