@@ -52,7 +52,7 @@ impl Compile {
             what: "nothing is compiled ahead for machines like this one".into(),
             hint: "name others with --arch x86_64 or --arch arm64".into(),
         })?;
-        let plan = call.plan()?;
+        let plan = call.plan().await?;
         let named = self.into.map(|folder| call.folder().join(folder));
         let folder = named.unwrap_or_else(|| plan.bundled_code.clone());
         let pipeline = Pipeline::open(&plan, call.progress().clone()).await?;
