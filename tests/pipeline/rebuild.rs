@@ -18,6 +18,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tidemill::connection::traffic::Traffic;
 use tidemill_tests::project::{Project, Said};
 use tidemill_tests::versions::component;
 
@@ -101,7 +102,7 @@ impl Edited {
             "delta://./fresh",
             "public",
             fresh.path(),
-            &tidemill::connection::traffic::Traffic::default(),
+            &Traffic::default(),
         )?;
         for (table, found) in TABLES.into_iter().zip(self.dump().await?) {
             let expected = dump(warehouse.as_ref(), table).await?;
@@ -138,10 +139,7 @@ fn fresh(world: &World, edited: bool) -> Result<Project> {
     let text = std::fs::read_to_string(&file)?;
     let text = text.replace("[warehouse]\n", UNSIGNED);
     std::fs::write(&file, text)?;
-    copy(
-        &world.project.path().join("lake/ingestion"),
-        &project.path().join("lake/ingestion"),
-    )?;
+    world.place().copy_to("lake/ingestion/", project.path())?;
     if edited {
         push(&project)?;
         for (name, ..) in EDITS {
@@ -154,19 +152,6 @@ fn fresh(world: &World, edited: bool) -> Result<Project> {
         ensure!(matches!(said.code, Some(0 | 3)), "{said:#?}");
     }
     Ok(project)
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &to)?,
-            false => drop(std::fs::copy(entry.path(), to)?),
-        }
-    }
-    Ok(())
 }
 
 /// How many outputs of each table were used again, and how many computed.
@@ -184,6 +169,11 @@ fn counts(reports: &[Value]) -> Result<Vec<(u64, u64)>> {
 async fn a_table_is_what_its_new_version_would_have_made_and_back_with_an_embedded_warehouse()
 -> Result<()> {
     there_and_back(At::Folder).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_is_what_its_new_version_would_have_made_and_back_in_a_bucket() -> Result<()> {
+    there_and_back(At::Bucket).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

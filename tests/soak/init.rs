@@ -1,8 +1,9 @@
-//! `init` killed at everything that it changes: the next `init` completes the project.
+//! `init` killed at everything that it changes, in a folder and in a bucket: the next `init` completes the project.
 
 use anyhow::Result;
 
 use tidemill_tests::beginning::{kill_compiling, kill_init};
+use tidemill_tests::world::Lake;
 
 use super::asked::Asked;
 use super::table::Line;
@@ -16,10 +17,22 @@ const STRIDE: u64 = 3;
 /// The first that was not survived.
 pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
     let mut survived = 0;
-    while !asked.is_over() && kill_init(STRIDE * survived)? {
+    while !asked.is_over() && kill_init(STRIDE * survived, None)? {
         survived += 1;
     }
     println!("init        {survived:>5} kills");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut in_a_bucket = 0;
+    while !asked.is_over() {
+        let lake = runtime.block_on(Lake::fresh());
+        if !kill_init(STRIDE * in_a_bucket, Some(&lake))? {
+            break;
+        }
+        in_a_bucket += 1;
+    }
+    println!("init        {in_a_bucket:>5} kills in a bucket");
     let compiling = match asked.is_over() {
         true => 0,
         false => kill_compiling()?,
@@ -31,6 +44,7 @@ pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
     };
     Ok(vec![
         line("init killed between two changes", survived),
+        line("in a bucket, init killed between two changes", in_a_bucket),
         line("init killed where compiled code is kept", compiling),
     ])
 }

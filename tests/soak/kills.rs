@@ -18,14 +18,18 @@ const KILLS_OF_ONE: u32 = 40;
 /// # Errors
 /// The first that was not survived.
 pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
-    let lines = on_both(|place| besiege(place, asked))?;
+    let lines = on_all(asked, |place| besiege(place, asked))?;
     Ok(lines.into_iter().flatten().collect())
 }
 
 /// The same on both warehouses, and with zones and warehouse in a bucket, each in a thread of its own.
-pub(crate) fn on_both<T: Send>(work: impl AsyncFn(At) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub(crate) fn on_all<T: Send>(
+    asked: &Asked,
+    work: impl AsyncFn(At) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     std::thread::scope(|scope| {
-        let threads = [At::Folder, At::Bucket, At::Postgres].map(|place| {
+        let places = [At::Folder, At::Bucket, At::Postgres].into_iter();
+        let threads = places.filter(|place| asked.is_at(*place)).map(|place| {
             let work = &work;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
@@ -39,9 +43,10 @@ pub(crate) fn on_both<T: Send>(work: impl AsyncFn(At) -> Result<T> + Sync) -> Re
                 done
             })
         });
-        let done = threads.map(|thread| thread.join());
-        done.into_iter()
-            .map(|done| done.unwrap_or_else(|_| anyhow::bail!("a thread panicked")))
+        // All are begun before any is waited for.
+        let threads: Vec<_> = threads.collect();
+        let done = threads.into_iter().map(|thread| thread.join());
+        done.map(|done| done.unwrap_or_else(|_| anyhow::bail!("a thread panicked")))
             .collect()
     })
 }

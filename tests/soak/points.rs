@@ -8,7 +8,7 @@ use tidemill_tests::trace::Side;
 use tidemill_tests::world::At;
 
 use super::asked::Asked;
-use super::kills::{name, on_both};
+use super::kills::{name, on_all};
 use super::table::Line;
 
 /// Sides of a call.
@@ -28,7 +28,7 @@ const STRIDE: usize = 7;
 /// # Errors
 /// The first that was not survived.
 pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
-    let lines = on_both(async |place| {
+    let lines = on_all(asked, async |place| {
         let mut siege = Siege::begin(place, asked.seed).await?;
         let points = at_points(place, &mut siege, asked).await?;
         let kept = at_kept_rows(&mut siege, asked).await?;

@@ -1,79 +1,166 @@
-//! Runs that meet faults on the way to a store of objects, in any mixture, day after day, on both warehouses at the same
-//! time.
+//! Runs that meet faults on the way to a store of objects, in any mixture, day after day: every zone in a bucket, and the
+//! warehouse in one, too, or on PostgreSQL.
+//!
+//! A run waits for most of its time, to ask again what failed. So many companies are at it at the same time, each with
+//! buckets and a gate of its own.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tidemill_tests::storm::{Storm, Survived, Weather};
 use tidemill_tests::world::At;
 
 use super::asked::Asked;
-use super::kills::{name, on_both};
+use super::kills::name;
 use super::table::Line;
 
+/// Where warehouses are.
+const PLACES: [At; 2] = [At::Bucket, At::Postgres];
 /// Runs on each warehouse, unless fewer kills are asked for.
 const RUNS: u32 = 150;
 /// Runs that one company sees: looking at all of its objects stays cheap.
 const RUNS_OF_ONE: u32 = 15;
 
+/// A company that is to meet storms.
+struct Company {
+    place: At,
+    seed: u64,
+    runs: u32,
+}
+
+/// What companies have come to.
+#[derive(Default)]
+struct Found {
+    survived: BTreeMap<&'static str, Survived>,
+    lost: Vec<String>,
+}
+
 /// Random mixtures of faults on both warehouses.
 ///
 /// # Errors
-/// The first that was not survived.
+/// With every company that was lost, when all have come to their end.
 pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
-    let lines = on_both(|place| meet(place, asked))?;
-    Ok(lines.into_iter().flatten().collect())
-}
-
-async fn meet(place: At, asked: &Asked) -> Result<Vec<Line>> {
+    let waiting = Mutex::new(companies(asked));
+    let found = Mutex::new(Found::default());
     let begin = Instant::now();
-    let runs = RUNS.min(asked.kills);
-    let mut survived = Survived::default();
-    let mut seed = asked.seed;
-    while survived.runs < runs && !asked.is_over() {
-        let company = one(place, seed, RUNS_OF_ONE.min(runs - survived.runs), asked).await;
-        survived.add(&company.with_context(|| format!("{}, company {seed}", name(place)))?);
-        println!(
-            "{:<10}  {:>5} storms, {:>4} failed, {:>6} faults, {:>6.2} s a storm",
-            name(place),
-            survived.runs,
-            survived.failed,
-            survived.faults(),
-            begin.elapsed().as_secs_f64() / f64::from(survived.runs.max(1))
-        );
-        seed += u64::from(RUNS_OF_ONE);
-    }
-    let line = |what: &str, survived: u64| Line {
-        suite: "storms",
-        what: format!("{}, {what}", name(place)),
-        survived,
-    };
-    let mut lines = vec![
-        line(
-            "runs that went on",
-            (survived.runs - survived.failed).into(),
-        ),
-        line("runs that ended with an error", survived.failed.into()),
-    ];
-    let fates = survived.fates.iter().filter(|(fate, _)| **fate != "passed");
-    lines.extend(fates.map(|(fate, requests)| line(&format!("requests: {fate}"), *requests)));
-    Ok(lines)
+    std::thread::scope(|scope| {
+        for _ in 0..asked.at_once {
+            scope.spawn(|| {
+                while !asked.is_over() {
+                    let Some(company) = lock(&waiting).pop_front() else {
+                        break;
+                    };
+                    let came_to = company.meet(asked);
+                    lock(&found).add(&company, came_to, begin);
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(
+        found.lost.is_empty(),
+        "{} companies were lost: {:#?}",
+        found.lost.len(),
+        found.lost
+    );
+    Ok(found.lines())
 }
 
-async fn one(place: At, seed: u64, runs: u32, asked: &Asked) -> Result<Survived> {
-    let mut storm = Storm::begin(place, seed).await?;
-    let mut random = fastrand::Rng::with_seed(seed);
-    for number in 0..runs {
-        if asked.is_over() {
-            break;
-        }
-        storm
-            .meet(&Weather::mixed(seed + u64::from(number)))
-            .await?;
-        // Sometimes a run has to put right what several left.
-        if random.u8(..3) > 0 {
-            storm.heal().await?;
-        }
+/// Of both warehouses by turns, so that an end before all is a fair one.
+fn companies(asked: &Asked) -> VecDeque<Company> {
+    let runs = RUNS.min(asked.kills);
+    let begins = (0..runs).step_by(RUNS_OF_ONE as usize);
+    begins
+        .flat_map(|begin| {
+            let places = PLACES.into_iter().filter(|place| asked.is_at(*place));
+            places.map(move |place| Company {
+                place,
+                seed: asked.seed + u64::from(begin),
+                runs: RUNS_OF_ONE.min(runs - begin),
+            })
+        })
+        .collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Company {
+    fn meet(&self, asked: &Asked) -> Result<Survived> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime
+            .block_on(self.storms(asked))
+            .with_context(|| format!("{}, company {}", name(self.place), self.seed))
     }
-    storm.end().await
+
+    async fn storms(&self, asked: &Asked) -> Result<Survived> {
+        let mut storm = Storm::begin(self.place, self.seed).await?;
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        for number in 0..self.runs {
+            if asked.is_over() {
+                break;
+            }
+            let weather = Weather::mixed(self.seed + u64::from(number));
+            storm.meet(&weather).await?;
+            // Sometimes a run has to put right what several left.
+            if random.u8(..3) > 0 {
+                let healed = storm.heal().await;
+                healed.with_context(|| format!("after {weather:?}"))?;
+            }
+        }
+        storm.end().await
+    }
+}
+
+impl Found {
+    fn add(&mut self, company: &Company, came_to: Result<Survived>, begin: Instant) {
+        let name = name(company.place);
+        match came_to {
+            Ok(survived) => self.survived.entry(name).or_default().add(&survived),
+            Err(error) => {
+                // The others may go on for an hour.
+                println!("LOST {error:?}");
+                self.lost.push(format!("{error:#}"));
+            }
+        }
+        let runs: u32 = self.survived.values().map(|survived| survived.runs).sum();
+        println!(
+            "{name:<11}  company {}: {:>4} storms in all, {} failed, {} faults, {:.2} s a storm",
+            company.seed,
+            runs,
+            self.survived.values().map(|all| all.failed).sum::<u32>(),
+            self.survived.values().map(Survived::faults).sum::<u64>(),
+            begin.elapsed().as_secs_f64() / f64::from(runs.max(1))
+        );
+    }
+
+    fn lines(self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for (name, survived) in self.survived {
+            for (why, times) in &survived.errors {
+                println!("{name}, {times} times: {why}");
+            }
+            // Of a few storms all may be alike.
+            let mut line = |what: &str, survived: u64| match survived {
+                0 => {}
+                _ => lines.push(Line {
+                    suite: "storms",
+                    what: format!("{name}, {what}"),
+                    survived,
+                }),
+            };
+            let went_on = survived.runs - survived.failed;
+            line("runs that went on", went_on.into());
+            line("runs that ended with an error", survived.failed.into());
+            for (fate, requests) in &survived.fates {
+                line(&format!("requests: {fate}"), *requests);
+            }
+        }
+        lines
+    }
 }

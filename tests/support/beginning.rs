@@ -5,14 +5,21 @@ use anyhow::{Context as _, Result, ensure};
 use super::points::Point;
 use super::project::Project;
 use super::trace::{self, Call, Kind, Side};
+use super::world::Lake;
 
 /// Kills `init --example totesys` before change `number`, calls it again, and runs the project; false where `init`
-/// makes fewer changes.
+/// makes fewer changes. Zones and warehouse are in the project's folder, or in a bucket.
 ///
 /// # Errors
 /// What the second `init`, or the run, did not survive.
-pub fn kill_init(number: u64) -> Result<bool> {
-    let project = Project::empty()?;
+pub fn kill_init(number: u64, lake: Option<&Lake>) -> Result<bool> {
+    let mut project = Project::empty()?;
+    if let Some(lake) = lake {
+        for (name, value) in lake.environment() {
+            project.set(&name, &value);
+        }
+        project.set("WAREHOUSE_URL", &lake.warehouse());
+    }
     let arguments = ["init", "--example", "totesys"];
     let mut made = 0;
     let traced = trace::run(&project.command(arguments)?, |call| {

@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tidemill::digest::Digest;
 
-use super::store::Store;
+use super::place::Place;
 use super::world::World;
 
 const LANDED: &str = "lake/ingestion/";
@@ -25,13 +24,6 @@ pub struct Inventory {
     named: BTreeMap<String, Named>,
     /// Manifests that were read: they never change.
     manifests: BTreeSet<String>,
-}
-
-/// Where they are, under the same names.
-#[derive(Debug, Clone)]
-enum Place {
-    Folder(PathBuf),
-    Bucket(Arc<Store>, String),
 }
 
 /// A file as it was found.
@@ -51,6 +43,17 @@ enum Identity {
     },
     /// The store's own word for what is in it.
     Object(String),
+}
+
+impl Identity {
+    fn of_file(path: &Path) -> Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self::File {
+            file: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
 }
 
 /// An object as a manifest has it.
@@ -74,10 +77,7 @@ impl Inventory {
     /// # Errors
     /// As [`Inventory::of`].
     pub fn of_world(world: &World) -> Result<Self> {
-        match &world.lake {
-            Some(lake) => Self::at(Place::Bucket(lake.store.clone(), lake.bucket.clone())),
-            None => Self::of(world.project.path()),
-        }
+        Self::at(world.place())
     }
 
     fn at(place: Place) -> Result<Self> {
@@ -154,56 +154,33 @@ impl Inventory {
 
     fn found(&self) -> Result<BTreeMap<String, Seen>> {
         let mut found = BTreeMap::new();
-        match &self.place {
-            Place::Folder(base) => {
-                for folder in ["lake", "warehouse"] {
-                    let folder = base.join(folder);
-                    if folder.exists() {
-                        self.list(base, &folder, &mut found)?;
-                    }
-                }
-            }
-            Place::Bucket(store, bucket) => {
-                for (key, tag, _) in store.listed(bucket) {
-                    let identity = Identity::Object(tag);
-                    let seen = match self.files.get(&key) {
-                        Some(seen) if seen.identity == identity => seen.clone(),
-                        _ => Seen {
-                            identity,
-                            digest: Digest::of(self.place.read(&key)?),
-                        },
-                    };
-                    found.insert(key, seen);
-                }
-            }
+        for (path, identity) in self.identities()? {
+            let seen = match self.files.get(&path) {
+                Some(seen) if seen.identity == identity => seen.clone(),
+                _ => Seen {
+                    identity,
+                    digest: Digest::of(self.place.read(&path)?),
+                },
+            };
+            found.insert(path, seen);
         }
         Ok(found)
     }
 
-    fn list(&self, base: &Path, folder: &Path, found: &mut BTreeMap<String, Seen>) -> Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                self.list(base, &path, found)?;
-                continue;
+    fn identities(&self) -> Result<Vec<(String, Identity)>> {
+        match &self.place {
+            Place::Folder(base) => {
+                let paths = self.place.paths()?.into_iter();
+                paths
+                    .map(|path| Ok((path.clone(), Identity::of_file(&base.join(path))?)))
+                    .collect()
             }
-            let name = path.strip_prefix(base)?.display().to_string();
-            let metadata = std::fs::metadata(&path)?;
-            let identity = Identity::File {
-                file: metadata.ino(),
-                bytes: metadata.len(),
-                changed: (metadata.ctime(), metadata.ctime_nsec()),
-            };
-            let seen = match self.files.get(&name) {
-                Some(seen) if seen.identity == identity => seen.clone(),
-                _ => Seen {
-                    identity,
-                    digest: Digest::of(std::fs::read(&path)?),
-                },
-            };
-            found.insert(name, seen);
+            Place::Bucket(store, bucket) => {
+                let listed = store.listed(bucket).into_iter();
+                let tagged = listed.map(|(key, tag, _)| (key, Identity::Object(tag)));
+                Ok(tagged.collect())
+            }
         }
-        Ok(())
     }
 
     fn read_manifests(&mut self) -> Result<()> {
@@ -252,18 +229,6 @@ impl Inventory {
                 .iter()
                 .for_each(|below| self.name(below, zone, manifest)),
             _ => {}
-        }
-    }
-}
-
-impl Place {
-    fn read(&self, path: &str) -> Result<Vec<u8>> {
-        match self {
-            Self::Folder(folder) => Ok(std::fs::read(folder.join(path))?),
-            Self::Bucket(store, bucket) => {
-                let bytes = store.bytes(bucket, path);
-                bytes.with_context(|| format!("{path} was listed and is gone"))
-            }
         }
     }
 }

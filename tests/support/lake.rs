@@ -29,7 +29,8 @@ impl Place {
     }
 }
 
-/// The three zones of a project, each in a bucket of its own, and what was seen of them.
+/// The three zones of a project, each in a bucket of its own, and what was seen of them and of a warehouse that is in
+/// a bucket, too.
 #[derive(Debug)]
 pub struct Lake {
     store: Arc<Store>,
@@ -39,12 +40,22 @@ pub struct Lake {
     pub processed: Place,
     /// Modules and promotions.
     pub modules: Place,
-    /// Digests by bucket and key.
-    objects: BTreeMap<String, Digest>,
+    /// The bucket of the warehouse.
+    warehouse: Option<String>,
+    /// By bucket and key.
+    objects: BTreeMap<String, Seen>,
     /// Digests of what manifests name, by bucket and key.
     named: BTreeMap<String, Named>,
     /// Manifests that were read: they never change.
     manifests: BTreeSet<String>,
+}
+
+/// An object as it was found.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// The store's own word for what is in it.
+    tag: String,
+    digest: Digest,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +78,7 @@ impl Lake {
             ingestion: place(store.fresh_bucket().await, ""),
             processed: place(store.fresh_bucket().await, "totesys/processed/"),
             modules: place(store.fresh_bucket().await, "totesys/"),
+            warehouse: None,
             store: store.clone(),
             objects: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -84,6 +96,12 @@ impl Lake {
         }
         lake.enter(project, &store.endpoint(), None);
         Ok(lake)
+    }
+
+    /// From here on the objects of a warehouse in this bucket are looked at, too.
+    pub fn with_warehouse(mut self, bucket: &str) -> Self {
+        self.warehouse = Some(bucket.to_owned());
+        self
     }
 
     /// From here on the program finds the store at `endpoint`, as this user or as who may do everything.
@@ -128,29 +146,79 @@ impl Lake {
     /// The first that was written over, the first committed one that is gone, and the first named one that is not what
     /// its manifest says.
     pub async fn look(&mut self) -> Result<()> {
-        let mut found = BTreeMap::new();
-        let mut manifests = Vec::new();
-        for place in [&self.ingestion, &self.processed, &self.modules] {
-            for (key, bytes) in self.store.objects(&place.bucket).await {
-                let path = format!("{}/{key}", place.bucket);
-                found.insert(path.clone(), Digest::of(&bytes));
-                if key.contains("_manifests/") && !self.manifests.contains(&path) {
-                    manifests.push((path, bytes));
-                }
-            }
-        }
+        let found = self.found()?;
         for (path, before) in &self.objects {
             match found.get(path) {
-                Some(now) => ensure!(now == before, "{path} was written over"),
-                None => ensure!(
-                    !self.named.contains_key(path) && !self.manifests.contains(path),
-                    "{path} is gone"
+                Some(now) => ensure!(
+                    now.digest == before.digest || is_replaced(path),
+                    "{path} was written over"
                 ),
+                None => ensure!(!self.is_committed(path), "{path} is gone"),
             }
         }
         self.objects = found;
-        for (path, bytes) in manifests {
-            let manifest: Value = serde_json::from_slice(&bytes)
+        self.read_manifests()?;
+        for (path, named) in &self.named {
+            let seen = self.objects.get(path);
+            let seen =
+                seen.with_context(|| format!("{} names {path}, which is gone", named.manifest))?;
+            ensure!(
+                seen.digest.to_string() == named.sha256,
+                "{} names {path} with another digest",
+                named.manifest
+            );
+        }
+        Ok(())
+    }
+
+    /// Every object that is there; those are read whose tag is new.
+    fn found(&self) -> Result<BTreeMap<String, Seen>> {
+        let zones = [&self.ingestion, &self.processed, &self.modules].map(|place| &place.bucket);
+        let mut found = BTreeMap::new();
+        for bucket in zones.into_iter().chain(&self.warehouse) {
+            for (key, tag, _) in self.store.listed(bucket) {
+                let path = format!("{bucket}/{key}");
+                let seen = match self.objects.get(&path).filter(|seen| seen.tag == tag) {
+                    Some(seen) => seen.clone(),
+                    None => Seen {
+                        tag,
+                        digest: Digest::of(self.read(&path)?),
+                    },
+                };
+                found.insert(path, seen);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let (bucket, key) = path.split_once('/').context("a bucket and a key")?;
+        let bytes = self.store.bytes(bucket, key);
+        bytes.with_context(|| format!("{path} was listed and cannot be read"))
+    }
+
+    /// Whether it may never go. What a warehouse has is removed by sweeping only.
+    fn is_committed(&self, path: &str) -> bool {
+        let of_warehouse = |bucket: &String| path.starts_with(&format!("{bucket}/"));
+        self.named.contains_key(path)
+            || self.manifests.contains(path)
+            || self.warehouse.as_ref().is_some_and(of_warehouse)
+    }
+
+    fn read_manifests(&mut self) -> Result<()> {
+        let is_manifest = |path: &&String| {
+            path.contains("_manifests/")
+                && [&self.ingestion, &self.processed]
+                    .iter()
+                    .any(|zone| path.starts_with(&format!("{}/{}", zone.bucket, zone.prefix)))
+        };
+        let all = self.objects.keys().filter(is_manifest);
+        let new: Vec<String> = all
+            .filter(|path| !self.manifests.contains(*path))
+            .cloned()
+            .collect();
+        for path in new {
+            let manifest: Value = serde_json::from_slice(&self.read(&path)?)
                 .with_context(|| format!("{path} is there and not whole"))?;
             let zone = match path.starts_with(&format!("{}/", self.ingestion.bucket)) {
                 true => self.ingestion.clone(),
@@ -158,16 +226,6 @@ impl Lake {
             };
             self.name(&manifest, &zone, &path, false);
             self.manifests.insert(path);
-        }
-        for (path, named) in &self.named {
-            let seen = self.objects.get(path);
-            let seen =
-                seen.with_context(|| format!("{} names {path}, which is gone", named.manifest))?;
-            ensure!(
-                seen.to_string() == named.sha256,
-                "{} names {path} with another digest",
-                named.manifest
-            );
         }
         Ok(())
     }
@@ -219,4 +277,9 @@ impl Lake {
             _ => {}
         }
     }
+}
+
+/// Delta's pointer to its newest checkpoint, which is a hint, is written over by design.
+fn is_replaced(path: &str) -> bool {
+    path.ends_with("/_delta_log/_last_checkpoint")
 }

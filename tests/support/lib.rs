@@ -25,6 +25,7 @@ pub mod lambda;
 pub mod mounts;
 pub mod oci;
 pub mod oracle;
+pub mod place;
 #[cfg(target_os = "linux")]
 pub mod points;
 pub mod postgres;

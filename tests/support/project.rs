@@ -104,6 +104,11 @@ impl Project {
         &self.environment
     }
 
+    /// Takes a variable away that was set.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(set, _)| set != name);
+    }
+
     /// A zone in a folder, whose path may be below this one.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Result;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use tempfile::TempDir;
@@ -30,9 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running server. Dropping it stops it and removes its folder.
 #[derive(Debug)]
 pub struct Store {
-    child: Child,
+    /// Ends before its folder goes.
+    _process: Process,
     folder: TempDir,
     port: u16,
+    /// When and on which port: no other server has the same.
+    began: u64,
     buckets: AtomicU32,
 }
 
@@ -60,18 +64,16 @@ impl Store {
         hand_over(&[folder.path(), &data]);
         for _ in 0..ATTEMPTS {
             let port = free_port();
-            let mut child = launch(&program, folder.path(), port);
-            if answers(&mut child, port) {
+            let mut process = Process(launch(&program, folder.path(), port));
+            if answers(&mut process.0, port) {
                 return Self {
-                    child,
+                    _process: process,
                     folder,
                     port,
+                    began: now().wrapping_mul(1 << 16) + u64::from(port),
                     buckets: AtomicU32::new(0),
                 };
             }
-            // It has ended, or it never will answer.
-            let _ = child.kill();
-            let _ = child.wait();
         }
         let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         panic!("the S3 server does not start:\n{log}");
@@ -97,9 +99,10 @@ impl Store {
         client(&self.endpoint(), USER, SECRET)
     }
 
-    /// A new bucket under a name that no other test has.
+    /// A new bucket under a name that no other test has, nor one before: machines keep modules of buckets by name.
     pub async fn fresh_bucket(&self) -> String {
-        let name = format!("bucket-{}", self.buckets.fetch_add(1, Ordering::Relaxed));
+        let number = self.buckets.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bucket-{:x}-{number}", self.began);
         let made = self.client().create_bucket().bucket(&name).send().await;
         made.unwrap_or_else(|error| panic!("no bucket {name}: {error:?}"));
         name
@@ -129,8 +132,15 @@ impl Store {
     /// What a program would know of it from its environment.
     pub fn plan(&self) -> StorePlan {
         StorePlan {
-            region: Some("us-east-1".into()),
             endpoint: Some(self.endpoint()),
+            ..Self::plan_of_anyone()
+        }
+    }
+
+    /// The same of a server that another process has started, but for its endpoint.
+    pub fn plan_of_anyone() -> StorePlan {
+        StorePlan {
+            region: Some("us-east-1".into()),
             credentials: Some(StoreCredentials {
                 id: USER.into(),
                 key: Secret::new(SECRET),
@@ -164,13 +174,39 @@ impl Store {
         })
     }
 
-    /// The bytes of an object, in the same way; `None` when it is gone.
-    pub fn bytes(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+    /// The bytes of an object, in the same way.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn bytes(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
         let client = self.client();
         aside(async {
-            let got = client.get_object().bucket(bucket).key(key).send().await;
-            let body = got.ok()?.body.collect().await;
-            Some(body.expect("the server runs").to_vec())
+            let got = client.get_object().bucket(bucket).key(key).send().await?;
+            Ok(got.body.collect().await?.to_vec())
+        })
+    }
+
+    /// Puts an object over what is there, in the same way.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn put(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<()> {
+        let put = self.client().put_object().bucket(bucket).key(key);
+        aside(async {
+            put.body(bytes.to_vec().into()).send().await?;
+            Ok(())
+        })
+    }
+
+    /// Removes an object, in the same way.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn remove(&self, bucket: &str, key: &str) -> Result<()> {
+        let delete = self.client().delete_object().bucket(bucket).key(key);
+        aside(async {
+            delete.send().await?;
+            Ok(())
         })
     }
 
@@ -180,18 +216,20 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+/// The server's process, also one that never answered: it ends with its owner.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
         // `runuser` passes a request to end on, but not a kill.
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
-        let _ = self.child.wait();
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
     }
 }
 
 /// Waits in a thread of its own, for a test may not on the thread that runs its tasks.
-fn aside<T: Send>(work: impl Future<Output = T> + Send) -> T {
+pub(crate) fn aside<T: Send>(work: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -314,6 +352,15 @@ fn is_ready(port: u16) -> bool {
         Ok(answer.ends_with(b" 200 OK"))
     };
     ask().unwrap_or(false)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names differ from those of every test before"
+)]
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn free_port() -> u16 {

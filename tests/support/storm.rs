@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
+use serde_json::Value;
 
 use super::gate::{Fate, Gate, Refusal, Request};
 use super::lake::Lake;
@@ -160,6 +161,8 @@ pub struct Survived {
     pub failed: u32,
     /// Requests by what they met.
     pub fates: BTreeMap<&'static str, u64>,
+    /// Errors by what they are of: where, and why.
+    pub errors: BTreeMap<String, u32>,
     /// Objects that nobody names, left behind by runs.
     pub orphans: usize,
 }
@@ -179,6 +182,9 @@ impl Survived {
         for (fate, requests) in &other.fates {
             *self.fates.entry(*fate).or_default() += requests;
         }
+        for (why, times) in &other.errors {
+            *self.errors.entry(why.clone()).or_default() += times;
+        }
     }
 }
 
@@ -186,7 +192,7 @@ impl Survived {
 pub struct Storm {
     /// The company and its project.
     pub world: World,
-    /// Its zones.
+    /// Its zones, and a warehouse in a bucket.
     pub lake: Lake,
     /// What was survived so far.
     pub survived: Survived,
@@ -204,10 +210,15 @@ impl Storm {
         let mut world = World::begin(Beginning {
             scale: SCALE,
             seed,
+            // `Lake` puts each zone into a bucket of its own.
+            lake: At::Folder,
             ..Beginning::at(place)
         })
         .await?;
         let mut lake = Lake::of(&mut world.project, &store).await?;
+        if let Some(bucket) = world.warehouse_bucket() {
+            lake = lake.with_warehouse(bucket);
+        }
         let gate = Gate::before(store.port())?;
         world.run().await.context("the first run")?;
         lake.look().await?;
@@ -261,6 +272,8 @@ impl Storm {
             }
             Some(1) => {
                 self.survived.failed += 1;
+                let why = why(said);
+                *self.survived.errors.entry(why).or_default() += 1;
                 names_what_failed(said)
             }
             _ => bail!("{said:#?}"),
@@ -297,12 +310,29 @@ impl Storm {
     }
 }
 
+/// An error without what differs from run to run.
+fn why(said: &Said) -> String {
+    let error: Value = serde_json::from_str(&said.stderr).unwrap_or_default();
+    let text = match error.pointer("/error") {
+        Some(error) => format!(
+            "{} {}",
+            error.get("message").unwrap_or(&Value::Null),
+            error.pointer("/causes/0").unwrap_or(&Value::Null)
+        ),
+        None => format!("{}{}", said.stdout, said.stderr),
+    };
+    let varying = Regex::new(r"s3://bucket-[\w-]+/|\d+|[0-9a-f]{8,}")
+        .expect("it is a constant that compiles");
+    let text = varying.replace_all(&text, "…");
+    text.chars().take(400).collect()
+}
+
 /// Whether an error says on which object of which bucket it was, and which request where the store answered.
 fn names_what_failed(said: &Said) -> Result<()> {
     let pattern = |text| Regex::new(text).expect("the patterns are constants that compile");
     let told = format!("{}{}", said.stdout, said.stderr);
     ensure!(
-        pattern(r"s3://bucket-\d+/[\w./%-]+").is_match(&told),
+        pattern(r"s3://bucket-[\w-]+/[\w./%-]+").is_match(&told),
         "no object is named: {said:#?}"
     );
     let was_answered = ["InternalError", "SlowDown"]

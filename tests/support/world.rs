@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::evolution::Evolution;
 use super::oracle;
+use super::place::Place;
 use super::postgres::{Server, database_of};
 use super::project::{Project, Said};
 use super::sessions;
@@ -40,7 +41,8 @@ pub struct Beginning {
     pub source: At,
     /// Where the star is.
     pub warehouse: At,
-    /// Where the zones are; on PostgreSQL they cannot be, and are in the project's folder.
+    /// Where the zones are; on PostgreSQL they cannot be, and are in the project's folder. A warehouse in a bucket is
+    /// beside them, or alone where they are elsewhere.
     pub lake: At,
     /// The schema of the warehouse.
     pub schema: &'static str,
@@ -123,6 +125,8 @@ pub struct World {
     pub evolution: Evolution,
     /// The bucket of the zones, where they are in one.
     pub lake: Option<Lake>,
+    /// The server of a warehouse that is in a bucket without them. It is stopped after everything that talks to it.
+    alone: Option<Lake>,
     /// How the company was made.
     options: Options,
     /// Stopped after everything that talks to it.
@@ -141,13 +145,21 @@ impl World {
             At::Bucket => Some(Lake::fresh().await),
             At::Folder | At::Postgres => None,
         };
-        let star = match (beginning.warehouse, &lake) {
-            (At::Folder, _) => None,
-            (At::Postgres, _) => Some(server.fresh_database().await),
-            (At::Bucket, Some(lake)) => Some(lake.warehouse()),
-            (At::Bucket, None) => bail!("a warehouse in a bucket is beside a lake in one"),
+        let alone = match (beginning.warehouse, &lake) {
+            (At::Bucket, None) => Some(Lake::fresh().await),
+            _ => None,
         };
-        let variables = lake.as_ref().map(Lake::environment).unwrap_or_default();
+        let bucket = lake.as_ref().or(alone.as_ref());
+        let star = match beginning.warehouse {
+            At::Folder => None,
+            At::Postgres => Some(server.fresh_database().await),
+            At::Bucket => bucket.map(Lake::warehouse),
+        };
+        let variables = match (&lake, &alone) {
+            (Some(lake), _) => lake.environment(),
+            (None, Some(alone)) => alone.store.environment(),
+            (None, None) => Vec::new(),
+        };
         let project = Project::totesys_with(source.as_deref(), star.as_deref(), variables)?;
         edit(&project.path().join("tidemill.toml"), beginning.edits)?;
         let file = || {
@@ -176,10 +188,7 @@ impl World {
         let (simulation, _) =
             Simulation::create(&named(&source), company.clone(), &mut |_| {}).await?;
         let options = WarehouseOptions {
-            store: lake
-                .as_ref()
-                .map(|lake| lake.store.plan())
-                .unwrap_or_default(),
+            store: bucket.map(|lake| lake.store.plan()).unwrap_or_default(),
             ..beginning.schema.into()
         };
         Ok(Self {
@@ -190,6 +199,7 @@ impl World {
                 &Traffic::default(),
             )?,
             lake,
+            alone,
             project,
             source,
             star,
@@ -205,6 +215,13 @@ impl World {
         let day = self.simulation.next_day().await?;
         self.evolution.live(&day);
         Ok(day)
+    }
+
+    /// The bucket of the warehouse, where it is in one.
+    pub fn warehouse_bucket(&self) -> Option<&str> {
+        let lake = self.lake.as_ref().or(self.alone.as_ref());
+        lake.filter(|_| self.star.starts_with("delta://s3://"))
+            .map(|lake| lake.bucket.as_str())
     }
 
     /// Connects the company again: its server was stopped.
@@ -326,16 +343,17 @@ impl World {
         Ok(rows)
     }
 
-    /// The files of the lake and of an embedded warehouse, relative to the project.
-    pub fn files(&self) -> Result<BTreeSet<String>> {
-        let mut files = BTreeSet::new();
-        for folder in ["lake", "warehouse"] {
-            let folder = self.project.path().join(folder);
-            if folder.exists() {
-                list(&folder, self.project.path(), &mut files)?;
-            }
+    /// Where its lake and an embedded warehouse are.
+    pub fn place(&self) -> Place {
+        match &self.lake {
+            Some(lake) => Place::Bucket(Arc::clone(&lake.store), lake.bucket.clone()),
+            None => Place::Folder(self.project.path().to_owned()),
         }
-        Ok(files)
+    }
+
+    /// The files or objects of the lake and of an embedded warehouse, relative to the project.
+    pub fn files(&self) -> Result<BTreeSet<String>> {
+        self.place().paths()
     }
 }
 
@@ -381,16 +399,4 @@ fn named(url: &str) -> String {
         true => format!("{url}?application_name=test"),
         false => url.to_owned(),
     }
-}
-
-fn list(folder: &Path, base: &Path, files: &mut BTreeSet<String>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            list(&path, base, files)?;
-        } else {
-            files.insert(path.strip_prefix(base)?.display().to_string());
-        }
-    }
-    Ok(())
 }

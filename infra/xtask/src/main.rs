@@ -36,8 +36,9 @@ const USAGE: &str = "usage: cargo x COMMAND
   check [NAME…]      runs every check, or those of these names
   bench [NAME…]      measures what tidemill costs: module, chunk, extract, run, memory, idle, daily, or all;
                      --rows N and --days N set the size
-  soak [SUITE…]      everything that may go wrong at any moment, for hours: kills, points, init, faults, mutations,
-                     or all; --kills N, --seed S and --minutes M bound the kills
+  soak [SUITE…]      everything that may go wrong at any moment, for hours: kills, points, init, storms, faults,
+                     mutations, or all; --kills N, --seed S and --minutes M bound kills and storms, --place=P
+                     has them in a folder, a bucket or postgres only, --at-once N storms at the same time
   fuzz [TARGET…]     fuzzes what reads hostile bytes, --seconds N each; needs a C++ compiler, and builds cargo-fuzz once
   fix                applies clippy's suggestions and formats
   guests             builds every module under guest-transforms/ as a component into target/guests/, and those

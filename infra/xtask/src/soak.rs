@@ -1,4 +1,4 @@
-//! `cargo x soak [SUITE…] [--kills N] [--seed S] [--minutes M]`: everything that may go wrong at any moment, at length.
+//! `cargo x soak [SUITE…] [--kills N] [--seed S] [--minutes M] [--at-once N]`: everything that may go wrong at any moment, at length.
 //!
 //! Kills and storms, which are faults on the way to a store of objects, are the suites of `tests/soak`. Mutations and faults
 //! are tests that `cargo x test` has as well: of mutations there are a hundred times as many here, of faults all. In the dev

@@ -11,12 +11,13 @@ use serde_json::Value;
 use tidemill::connection::traffic::Traffic;
 use tidemill::warehouse::{self, Warehouse};
 use tidemill_tests::guests;
+use tidemill_tests::place::Place;
 use tidemill_tests::postgres::{Server, execute};
 use tidemill_tests::project::{Project, Said};
 use tidemill_tests::versions::edited;
 
+use super::report_of;
 use super::table::{Dump, dump};
-use super::{copy, report_of};
 
 /// The modes, each with a table and a module of its own.
 const MODES: [&str; 4] = ["upsert", "overwrite", "append-versions", "scd2"];
@@ -107,11 +108,8 @@ impl Shop {
     async fn is_as_if_always(&self, version: &str) -> Result<()> {
         let fresh = Self::new("delta://./fresh".into())?;
         fresh.push(version)?;
-        let ingestion = "lake/ingestion";
-        copy(
-            &self.project.path().join(ingestion),
-            &fresh.project.path().join(ingestion),
-        )?;
+        let landed = Place::Folder(self.project.path().to_owned());
+        landed.copy_to("lake/ingestion/", fresh.project.path())?;
         for mode in MODES {
             fresh.promote(mode, version, false)?;
         }
