@@ -14,13 +14,19 @@
 )]
 
 mod away;
+mod checksums;
+mod delta;
 mod job;
+#[cfg(target_os = "linux")]
+mod large;
 mod pretender;
 mod promises;
+mod regions;
 mod rights;
 mod secrets;
 mod store;
 mod storm;
+mod uploads;
 
 use std::sync::Arc;
 

@@ -9,12 +9,14 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-/// Uploads that nobody finished: of this zone, of last year and of next century, and of another zone.
-const UPLOADS: &str = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>\
-    <Upload><Key>x/old</Key><UploadId>1</UploadId><Initiated>2025-01-02T03:04:05.000Z</Initiated></Upload>\
-    <Upload><Key>x/young</Key><UploadId>2</UploadId><Initiated>2101-01-02T03:04:05.000Z</Initiated></Upload>\
-    <Upload><Key>y/old</Key><UploadId>3</UploadId><Initiated>2025-01-02T03:04:05.000Z</Initiated></Upload>\
-    </ListMultipartUploadsResult>";
+/// Uploads that nobody finished, by key and id: of last year and of next century, two of the same key, and of another
+/// zone. They are listed one at a time, as Amazon lists a thousand at a time.
+const UPLOADS: [(&str, &str, &str); 4] = [
+    ("x/old", "1", "2025-01-02T03:04:05.000Z"),
+    ("x/old", "2", "2025-02-03T04:05:06.000Z"),
+    ("x/young", "3", "2101-01-02T03:04:05.000Z"),
+    ("y/old", "4", "2025-01-02T03:04:05.000Z"),
+];
 /// What was sent of one.
 const PARTS: &str = "<ListPartsResult><Part><PartNumber>1</PartNumber><Size>8388608</Size></Part>\
     <Part><PartNumber>2</PartNumber><Size>5</Size></Part></ListPartsResult>";
@@ -106,12 +108,14 @@ fn answer(
     is_conditional: bool,
     knows: Knows,
     store: &Mutex<BTreeSet<String>>,
-) -> (&'static str, &'static str) {
+) -> (&'static str, String) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if method == "GET" && query.contains("uploads") {
+        return ("200 OK", uploads(query));
+    }
     let mut written = store.lock().expect("no thread fails");
     let is_part = query.contains("partNumber");
-    match method {
-        "GET" if query.contains("uploads") => ("200 OK", UPLOADS),
+    let (status, body) = match method {
         "GET" if query.contains("uploadId") => ("200 OK", PARTS),
         "PUT" | "POST" if is_conditional && knows == Knows::ThatItCannot => (
             "501 Not Implemented",
@@ -138,9 +142,35 @@ fn answer(
             )
         }
         "DELETE" => {
-            written.insert(format!("forgotten {path}"));
+            let id = query.split('&').find(|part| part.starts_with("uploadId="));
+            written.insert(format!("forgotten {path} {}", id.unwrap_or_default()));
             ("204 No Content", "")
         }
         _ => ("404 Not Found", ""),
-    }
+    };
+    (status, body.to_owned())
+}
+
+/// The first upload behind the key and the id that `query` names, if that is one of the keys that it wants.
+fn uploads(query: &str) -> String {
+    let value = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let found = pairs.find(|(asked, _)| *asked == name);
+        found.map_or(String::new(), |(_, value)| value.replace("%2F", "/"))
+    };
+    let after = (value("key-marker"), value("upload-id-marker"));
+    let wanted = UPLOADS.iter().filter(|(key, id, _)| {
+        key.starts_with(&value("prefix")) && (key.to_string(), id.to_string()) > after
+    });
+    let rest: Vec<_> = wanted.collect();
+    let page = rest.first().map_or(String::new(), |(key, id, initiated)| {
+        format!(
+            "<Upload><Key>{key}</Key><UploadId>{id}</UploadId><Initiated>{initiated}</Initiated></Upload>\
+             <NextKeyMarker>{key}</NextKeyMarker><NextUploadIdMarker>{id}</NextUploadIdMarker>"
+        )
+    });
+    let more = rest.len() > 1;
+    format!(
+        "<ListMultipartUploadsResult><IsTruncated>{more}</IsTruncated>{page}</ListMultipartUploadsResult>"
+    )
 }

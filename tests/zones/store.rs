@@ -235,25 +235,3 @@ async fn a_zone_whose_bucket_is_missing_is_not_an_empty_one() -> Result<()> {
     }
     Ok(())
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn uploads_that_nobody_finished_are_forgotten_by_age() -> Result<()> {
-    let pretender = Pretender::start(Knows::Put)?;
-    let plan = StorePlan {
-        endpoint: Some(pretender.endpoint()),
-        ..Store::shared().plan()
-    };
-    let zone = Opener::new("/", &plan).open("s3://lake/x")?;
-    for rehearsal in [true, false] {
-        ensure!(pretender.written().is_empty(), "a rehearsal removes");
-        let swept = zone.sweep_unfinished(chrono::Utc::now(), rehearsal).await?;
-        let swept: Vec<(&str, u64)> = swept
-            .iter()
-            .map(|entry| (entry.key.as_str(), entry.bytes))
-            .collect();
-        ensure!(swept == [("old", 8_388_613)], "{swept:?}");
-    }
-    let forgotten: Vec<String> = pretender.written().into_iter().collect();
-    ensure!(forgotten == ["forgotten /lake/x/old"], "{forgotten:?}");
-    Ok(())
-}

@@ -16,75 +16,96 @@ const SEED: u64 = 5;
 /// Of a thousand requests, how many meet a fault that is tried alone.
 const RATE: u32 = 60;
 
-/// Each fault alone, then mixtures, with an embedded warehouse.
-#[tokio::test]
-async fn runs_through_storms_into_a_folder_lose_and_double_nothing() -> Result<()> {
-    sample(
-        At::Folder,
-        &[
-            Fault::AnswerLost,
-            Fault::RequestReset,
-            Fault::Internal,
-            Fault::Latency,
-        ],
-        2,
-    )
-    .await
-}
+/// A company at the same time as others: each waits for most of its time.
+type Company = fn() -> Result<()>;
 
-#[tokio::test]
-async fn runs_through_storms_into_postgres_lose_and_double_nothing() -> Result<()> {
-    sample(
-        At::Postgres,
-        &[Fault::SlowDown, Fault::AnswerReset, Fault::AnswerTruncated],
-        2,
-    )
-    .await
-}
-
-async fn sample(place: At, alone: &[Fault], mixtures: u64) -> Result<()> {
+/// Each fault alone, then mixtures, with the warehouse in a bucket and on PostgreSQL; and a store that goes away.
+#[test]
+fn runs_through_storms_lose_and_double_nothing() -> Result<()> {
+    let companies: [(&str, Company); 5] = [
+        ("single faults, all in buckets", || {
+            use Fault::{AnswerLost, Internal, Latency, RequestReset};
+            alone(At::Bucket, &[AnswerLost, RequestReset, Internal, Latency])
+        }),
+        ("mixtures, all in buckets", || mixed(At::Bucket, 2)),
+        ("single faults, on PostgreSQL", || {
+            use Fault::{AnswerReset, AnswerTruncated, SlowDown};
+            alone(At::Postgres, &[SlowDown, AnswerReset, AnswerTruncated])
+        }),
+        ("mixtures, on PostgreSQL", || mixed(At::Postgres, 2)),
+        ("a store that goes away", left),
+    ];
     println!("seed {SEED}");
-    let mut storm = Storm::begin(place, SEED).await?;
-    for (fault, seed) in alone.iter().zip(SEED..) {
-        let met = storm.meet(&Weather::of(*fault, RATE, seed)).await;
-        met.with_context(|| fault.to_string())?;
-    }
-    for seed in SEED..SEED + mixtures {
-        storm.meet(&Weather::mixed(seed)).await?;
-    }
-    let survived = storm.end().await?;
-    ensure!(
-        survived.faults() > 0,
-        "no request met a fault: {survived:?}"
-    );
-    println!("{} storms survived: {survived:?}", survived.runs);
-    Ok(())
+    std::thread::scope(|scope| {
+        let begun = companies.map(|(name, company)| (name, scope.spawn(company)));
+        // All come to their ends, whatever becomes of one.
+        let ended = begun.map(|(name, company)| match company.join() {
+            Ok(ended) => ended.context(name),
+            Err(_) => Err(anyhow::anyhow!("{name}: a thread panicked")),
+        });
+        ended.into_iter().collect()
+    })
 }
 
-/// A store that goes away in the middle of a run and stays away.
-#[tokio::test]
-async fn a_run_that_a_store_leaves_ends_with_what_failed_where_and_the_next_goes_on() -> Result<()>
-{
-    let mut storm = Storm::begin(At::Folder, SEED).await?;
-    for (fault, from) in [(Fault::Internal, 40), (Fault::AnswerLost, 15)] {
-        let weather = Weather {
-            seed: SEED,
-            rates: Vec::new(),
-            outage: Some((from, fault)),
-        };
-        let failed = storm.survived.failed;
-        storm.meet(&weather).await?;
+fn alone(place: At, faults: &[Fault]) -> Result<()> {
+    let weathers = faults.iter().zip(SEED..);
+    meet(
+        place,
+        weathers.map(|(fault, seed)| Weather::of(*fault, RATE, seed)),
+    )
+}
+
+fn mixed(place: At, mixtures: u64) -> Result<()> {
+    meet(place, (SEED..SEED + mixtures).map(Weather::mixed))
+}
+
+fn meet(place: At, weathers: impl Iterator<Item = Weather>) -> Result<()> {
+    waiting(async {
+        let mut storm = Storm::begin(place, SEED).await?;
+        for weather in weathers {
+            storm.meet(&weather).await?;
+        }
+        let survived = storm.end().await?;
         ensure!(
-            storm.survived.failed == failed + 1,
-            "{fault}: the run did not fail"
+            survived.faults() > 0,
+            "no request met a fault: {survived:?}"
         );
-        storm
-            .heal()
-            .await
-            .with_context(|| format!("after {fault}"))?;
-    }
-    storm.end().await?;
-    Ok(())
+        println!("{} storms survived: {survived:?}", survived.runs);
+        Ok(())
+    })
+}
+
+/// A store that goes away in the middle of a run and stays away: the run ends with what failed where, and the next goes on.
+fn left() -> Result<()> {
+    waiting(async {
+        let mut storm = Storm::begin(At::Folder, SEED).await?;
+        for (fault, from) in [(Fault::Internal, 40), (Fault::AnswerLost, 15)] {
+            let weather = Weather {
+                seed: SEED,
+                rates: Vec::new(),
+                outage: Some((from, fault)),
+            };
+            let failed = storm.survived.failed;
+            storm.meet(&weather).await?;
+            ensure!(
+                storm.survived.failed == failed + 1,
+                "{fault}: the run did not fail"
+            );
+            storm
+                .heal()
+                .await
+                .with_context(|| format!("after {fault}"))?;
+        }
+        storm.end().await?;
+        Ok(())
+    })
+}
+
+fn waiting(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(work)
 }
 
 /// A company whose lake is in buckets that are asked by way of a gate.
