@@ -319,7 +319,8 @@ fn encryption(encryption: Option<&Encryption>) -> Vec<(&'static str, &str)> {
     }
 }
 
-/// A connection that counts what goes over it.
+/// A connection that counts what goes over it, and brings short answers whole: the client asks again where none came, and
+/// not where a listing or the reason of a refusal breaks off in the middle.
 #[derive(Debug)]
 struct Counting<C>(C, Traffic);
 
@@ -361,7 +362,13 @@ impl HttpService for Counting<HttpClient> {
             .and_then(|length| length.to_str().ok());
         let length = length.and_then(|length| length.parse().ok());
         traffic.received(length.unwrap_or_default());
-        Ok(answer)
+        if answer.status().is_success() && operation != "ListObjectsV2" {
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let whole = body.bytes().await;
+        let whole = whole.map_err(|broken| HttpError::new(HttpErrorKind::Interrupted, broken))?;
+        Ok(HttpResponse::from_parts(head, whole.into()))
     }
 }
 
