@@ -1,20 +1,20 @@
-//! A past run made again, by the module of then.
-
-use std::path::PathBuf;
+//! A past run made again, by the module of then; in a folder and in a bucket.
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
+use tidemill_tests::place::Place;
 use tidemill_tests::project::Project;
-
 use tidemill_tests::versions::component;
+use tidemill_tests::world::At;
 
 const PROJECT: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n\
     [modules]\nunsigned = true\n[transform.dim_currency]\nmodule = \"dim-currency@1\"\n";
 
 /// A project with two runs, each by another version of the module; gives their ids.
-fn project() -> Result<(Project, [String; 2])> {
-    let project = Project::with_file(PROJECT)?;
+fn project(at: At) -> Result<(Project, Place, [String; 2])> {
+    let mut project = Project::with_file(PROJECT)?;
+    let place = Place::of(&mut project, at);
     let source = Connection::open(project.path().join("shop.db"))?;
     source.execute_batch(
         "CREATE TABLE currency (currency_id int4 NOT NULL PRIMARY KEY, currency_code text);
@@ -45,7 +45,7 @@ fn project() -> Result<(Project, [String; 2])> {
         )?;
     }
     let ids = <[String; 2]>::try_from(ids).ok().context("two runs")?;
-    Ok((project, ids))
+    Ok((project, place, ids))
 }
 
 fn replay(project: &Project, run: &str, code: i32) -> Result<Value> {
@@ -56,7 +56,16 @@ fn replay(project: &Project, run: &str, code: i32) -> Result<Value> {
 
 #[test]
 fn each_run_is_made_again_by_the_version_that_made_it() -> Result<()> {
-    let (project, ids) = project()?;
+    replay_each(At::Folder)
+}
+
+#[test]
+fn each_run_is_made_again_by_the_version_that_made_it_in_a_bucket() -> Result<()> {
+    replay_each(At::Bucket)
+}
+
+fn replay_each(at: At) -> Result<()> {
+    let (project, _place, ids) = project(at)?;
     for id in &ids {
         let report = replay(&project, id, 0)?;
         assert_eq!(report["run"], id.as_str());
@@ -71,56 +80,42 @@ fn each_run_is_made_again_by_the_version_that_made_it() -> Result<()> {
     Ok(())
 }
 
-/// Only the run that has a damaged object, or a damaged module, is not what it was.
 #[test]
 fn what_is_not_as_it_was_made_is_named() -> Result<()> {
-    let (project, [first, second]) = project()?;
-    let processed = project.path().join("lake/processed/dim_currency");
-    let part = parts(&processed, &first)?.pop().context("a part")?;
-    let kept = std::fs::read(&part)?;
-    writable(&part)?;
-    std::fs::write(&part, b"PAR1 and nothing else")?;
+    replay_damaged(At::Folder)
+}
+
+#[test]
+fn what_is_not_as_it_was_made_is_named_in_a_bucket() -> Result<()> {
+    replay_damaged(At::Bucket)
+}
+
+/// Only the run that has a damaged object, or a damaged module, is not what it was.
+fn replay_damaged(at: At) -> Result<()> {
+    let (mut project, place, [first, second]) = project(at)?;
+    let paths = place.paths()?.into_iter();
+    let mut parts = paths.filter(|path| {
+        path.starts_with("lake/processed/dim_currency/")
+            && path.contains(&first)
+            && path.contains("/part-")
+    });
+    let part = parts.next().context("a part")?;
+    let kept = place.read(&part)?;
+    place.write(&part, b"PAR1 and nothing else")?;
     let report = replay(&project, &first, 3)?;
     let told = report["differences"][0].as_str().context("a difference")?;
     ensure!(told.contains("part-00000.parquet"), "{told}");
     replay(&project, &second, 0)?;
-    std::fs::write(&part, kept)?;
+    place.write(&part, &kept)?;
     replay(&project, &first, 0)?;
 
     // The module of the second run is replaced by that of the first.
-    let modules = project.path().join("lake/modules/dim-currency");
-    let module = modules.join("1.1.0/module.wasm");
-    writable(&module)?;
-    std::fs::copy(modules.join("1.0.0/module.wasm"), &module)?;
+    let module = |version: &str| format!("lake/modules/dim-currency/{version}/module.wasm");
+    place.write(&module("1.1.0"), &place.read(&module("1.0.0"))?)?;
+    place.forget(&mut project);
     let report = replay(&project, &second, 3)?;
     let told = report["differences"][0].as_str().context("a difference")?;
     ensure!(told.contains("damaged"), "{told}");
     replay(&project, &first, 0)?;
     Ok(())
-}
-
-/// The objects with rows that a run made.
-fn parts(folder: &std::path::Path, run: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.to_string_lossy();
-        match path.is_dir() {
-            true => found.extend(parts(&path, run)?),
-            false if name.contains(run) && name.contains("/part-") => found.push(path),
-            false => {}
-        }
-    }
-    Ok(found)
-}
-
-/// Objects are written once and for reading only.
-fn writable(file: &std::path::Path) -> Result<()> {
-    let mut permissions = std::fs::metadata(file)?.permissions();
-    #[expect(
-        clippy::permissions_set_readonly_false,
-        reason = "the file is the test's own"
-    )]
-    permissions.set_readonly(false);
-    Ok(std::fs::set_permissions(file, permissions)?)
 }

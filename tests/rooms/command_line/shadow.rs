@@ -1,4 +1,4 @@
-//! A version tried on history: what was planted in it is what is reported, and nothing else.
+//! A version tried on history, in a folder and in a bucket: what was planted in it is what is reported, and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,9 +7,10 @@ use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tidemill::digest::Digest;
+use tidemill_tests::place::Place;
 use tidemill_tests::project::Project;
-
 use tidemill_tests::versions::component;
+use tidemill_tests::world::At;
 
 const SHOP: &str =
     "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n[modules]\nunsigned = true\n";
@@ -23,8 +24,9 @@ const PLANTED: [(&str, &str); 3] = [
 
 /// Two landings of four currencies, of which one is none, and three versions of their module, of which the first is
 /// active, the second differs and the third has another number only.
-fn project() -> Result<Project> {
-    let project = Project::with_file(SHOP)?;
+fn project(at: At) -> Result<(Project, Place)> {
+    let mut project = Project::with_file(SHOP)?;
+    let place = Place::of(&mut project, at);
     let source = Connection::open(project.path().join("shop.db"))?;
     source.execute_batch(
         "CREATE TABLE currency (currency_id int4 NOT NULL PRIMARY KEY, currency_code text);
@@ -46,7 +48,7 @@ fn project() -> Result<Project> {
             project.done(["module", "promote", "dim-currency@1.0.0", "--why", "first"])?;
         }
     }
-    Ok(project)
+    Ok((project, place))
 }
 
 fn shadow(project: &Project, arguments: &[&str], code: i32) -> Result<Value> {
@@ -54,6 +56,17 @@ fn shadow(project: &Project, arguments: &[&str], code: i32) -> Result<Value> {
     let said = project.call(all)?;
     ensure!(said.code == Some(code), "{said:#?}");
     Ok(serde_json::from_str(&said.stdout)?)
+}
+
+/// Every file of the project and every object, with their bytes.
+fn everything(project: &Project, place: &Place) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    files(project.path(), &mut found)?;
+    for path in place.paths()? {
+        let bytes = place.read(&path)?;
+        found.insert(path, bytes);
+    }
+    Ok(found)
 }
 
 /// Every file of the project and its bytes.
@@ -72,12 +85,22 @@ fn files(folder: &Path, found: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
 
 #[test]
 fn what_was_planted_in_a_version_is_what_is_reported() -> Result<()> {
-    let project = project()?;
-    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
-    files(project.path(), &mut before)?;
+    report(At::Folder)
+}
+
+#[test]
+fn what_was_planted_in_a_version_is_what_is_reported_in_a_bucket() -> Result<()> {
+    report(At::Bucket)
+}
+
+fn report(at: At) -> Result<()> {
+    let (project, place) = project(at)?;
+    let before = everything(&project, &place)?;
     let report = shadow(&project, &["dim-currency@1.1.0"], 4)?;
-    files(project.path(), &mut after)?;
-    ensure!(before == after, "something was written");
+    ensure!(
+        before == everything(&project, &place)?,
+        "something was written"
+    );
 
     assert_eq!(report["table"], "dim_currency");
     assert_eq!(report["landings"], json!([1, 2]));
@@ -144,7 +167,16 @@ fn what_was_planted_in_a_version_is_what_is_reported() -> Result<()> {
 /// What was looked at before a promotion stands in the log, and it must be a report of this promotion.
 #[test]
 fn the_report_that_was_looked_at_stands_in_the_log() -> Result<()> {
-    let project = project()?;
+    promote_looked_at(At::Folder)
+}
+
+#[test]
+fn the_report_that_was_looked_at_stands_in_the_log_in_a_bucket() -> Result<()> {
+    promote_looked_at(At::Bucket)
+}
+
+fn promote_looked_at(at: At) -> Result<()> {
+    let (project, place) = project(at)?;
     let said = project.call(["module", "shadow", "dim-currency@1.1.0", "--output", "json"])?;
     std::fs::write(project.path().join("shadow.json"), &said.stdout)?;
     let promote = |version: &str| {
@@ -170,10 +202,8 @@ fn the_report_that_was_looked_at_stands_in_the_log() -> Result<()> {
     );
     let promoted = promote("1.1.0")?;
     ensure!(promoted.code == Some(0), "{promoted:#?}");
-    let log = project
-        .path()
-        .join("lake/modules/_promotions/0000000002.json");
-    let record: Value = serde_json::from_slice(&std::fs::read(log)?)?;
+    let log = place.read("lake/modules/_promotions/0000000002.json")?;
+    let record: Value = serde_json::from_slice(&log)?;
     let digest = Digest::of(said.stdout.as_bytes()).to_string();
     assert_eq!(record["shadow"], json!(digest));
     // It was beside a version that is not active any more.
@@ -184,7 +214,7 @@ fn the_report_that_was_looked_at_stands_in_the_log() -> Result<()> {
 
 #[test]
 fn a_version_that_makes_the_same_ends_with_0() -> Result<()> {
-    let project = project()?;
+    let (project, _place) = project(At::Folder)?;
     let report = shadow(&project, &["dim-currency@1.2.0"], 0)?;
     assert_eq!(report["differs"], false);
     assert_eq!(report["rows"]["same"], 4);
@@ -195,7 +225,7 @@ fn a_version_that_makes_the_same_ends_with_0() -> Result<()> {
 
 #[test]
 fn a_later_beginning_leaves_earlier_landings_out_and_a_page_tells_the_rest() -> Result<()> {
-    let project = project()?;
+    let (project, _place) = project(At::Folder)?;
     let arguments = [
         "dim-currency@1.1.0",
         "--since",

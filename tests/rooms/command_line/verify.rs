@@ -1,11 +1,13 @@
-//! A verification that is killed, and the one that goes on.
+//! A verification that is killed, and the one that goes on; in a folder and in a bucket.
 
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
+use tidemill_tests::place::Place;
 use tidemill_tests::project::Project;
 use tidemill_tests::trace::{self, Kind, Side};
 use tidemill_tests::versions::component;
+use tidemill_tests::world::At;
 
 const PROJECT: &str = "name = \"shop\"\n[source.shop]\nurl = \"sqlite://shop.db\"\n\
     [modules]\nunsigned = true\n[transform.dim_currency]\nmodule = \"dim-currency@1\"\n";
@@ -15,13 +17,15 @@ const DONE: u64 = 3;
 
 struct Shop {
     project: Project,
+    place: Place,
     source: Connection,
 }
 
 impl Shop {
     /// A project with three landings, each made into a table.
-    fn new() -> Result<Self> {
-        let project = Project::with_file(PROJECT)?;
+    fn new(at: At) -> Result<Self> {
+        let mut project = Project::with_file(PROJECT)?;
+        let place = Place::of(&mut project, at);
         let source = Connection::open(project.path().join("shop.db"))?;
         source.execute_batch(
             "CREATE TABLE currency (currency_id int4 NOT NULL PRIMARY KEY, currency_code text)",
@@ -32,7 +36,11 @@ impl Shop {
         project.done(["module", "push", file])?;
         let promote = ["module", "promote", "dim-currency@1.0.0"];
         project.done([&promote[..], &["--why", "first"]].concat())?;
-        let shop = Self { project, source };
+        let shop = Self {
+            project,
+            place,
+            source,
+        };
         for _ in 0..3 {
             shop.run()?;
         }
@@ -82,7 +90,16 @@ fn found(mut report: Value) -> Value {
 
 #[test]
 fn a_killed_verification_goes_on_where_it_was() -> Result<()> {
-    let shop = Shop::new()?;
+    resume(At::Folder)
+}
+
+#[test]
+fn a_killed_verification_goes_on_where_it_was_in_a_bucket() -> Result<()> {
+    resume(At::Bucket)
+}
+
+fn resume(at: At) -> Result<()> {
+    let shop = Shop::new(at)?;
     let whole = shop.verify(&[], 0)?;
     assert_eq!(whole["transforms"], 3);
     shop.kill()?;
@@ -99,7 +116,16 @@ fn a_killed_verification_goes_on_where_it_was() -> Result<()> {
 /// What was landed meanwhile is verified, too, and what is damaged behind the position is found.
 #[test]
 fn what_came_after_the_position_is_verified() -> Result<()> {
-    let shop = Shop::new()?;
+    verify_later(At::Folder)
+}
+
+#[test]
+fn what_came_after_the_position_is_verified_in_a_bucket() -> Result<()> {
+    verify_later(At::Bucket)
+}
+
+fn verify_later(at: At) -> Result<()> {
+    let mut shop = Shop::new(at)?;
     shop.kill()?;
     shop.run()?;
     let resumed = shop.verify(&["--resume"], 0)?;
@@ -109,8 +135,9 @@ fn what_came_after_the_position_is_verified() -> Result<()> {
     assert_eq!(found(resumed), whole);
 
     shop.kill()?;
-    let modules = shop.project.path().join("lake/modules/dim-currency/1.0.0");
-    std::fs::remove_file(modules.join("module.wasm"))?;
+    let module = "lake/modules/dim-currency/1.0.0/module.wasm";
+    shop.place.remove(module)?;
+    shop.place.forget(&mut shop.project);
     let resumed = shop.verify(&["--resume"], 3)?;
     let differences = resumed["differences"].as_array().map(Vec::len);
     ensure!(differences >= Some(1), "{resumed:#}");
@@ -119,7 +146,7 @@ fn what_came_after_the_position_is_verified() -> Result<()> {
 
 #[test]
 fn a_position_that_is_none_or_of_another_history_is_not_believed() -> Result<()> {
-    let (shop, other) = (Shop::new()?, Shop::new()?);
+    let (shop, other) = (Shop::new(At::Folder)?, Shop::new(At::Folder)?);
     let whole = shop.verify(&[], 0)?;
     other.kill()?;
     let position = |shop: &Shop| shop.project.path().join(".tidemill/verify.json");
