@@ -28,11 +28,13 @@ use tidemill_tests::project::Said;
 use tidemill_tests::world::World;
 
 /// What differs from run to run in what is said of faults.
-const MASKS: [(&str, &str); 6] = [
+const MASKS: [(&str, &str); 8] = [
     (r"/\d{4}/\d{2}/\d{2}/", "/[date]/"),
     (r"\.tmp\w{6}|\.draft-\w{6}|\.new-\w{6}", "[temporary]"),
     (r"part-[0-9A-Za-z]{32}", "[file]"),
     (r"test_\d+", "[database]"),
+    (r"s3://bucket-[\w-]+/", "s3://[bucket]/"),
+    (r"\(request \w+\)", "(request [id])"),
     (r"\b[0-9a-f]{12}\b", "[digest]"),
     (r"pg_tblspc/[\w/.]+|base/[\d/]+", "[relation]"),
 ];

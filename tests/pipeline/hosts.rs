@@ -13,6 +13,11 @@ async fn of_two_hosts_with_an_embedded_warehouse_one_wins() -> Result<()> {
 }
 
 #[tokio::test]
+async fn of_two_hosts_in_a_bucket_one_wins() -> Result<()> {
+    race(At::Bucket).await
+}
+
+#[tokio::test]
 async fn of_two_hosts_with_a_warehouse_on_postgres_one_wins() -> Result<()> {
     race(At::Postgres).await
 }
@@ -20,6 +25,7 @@ async fn of_two_hosts_with_a_warehouse_on_postgres_one_wins() -> Result<()> {
 async fn race(warehouse: At) -> Result<()> {
     let mut world = World::begin(Beginning {
         warehouse,
+        lake: warehouse,
         ..Beginning::at(At::Postgres)
     })
     .await?;
@@ -75,10 +81,19 @@ async fn while_one_host_loads_into_postgres_the_other_is_told_so() -> Result<()>
     Ok(())
 }
 
-/// Nothing can hold both at one point here: whoever comes later finds the work done, or is told.
 #[tokio::test]
 async fn two_hosts_that_load_into_a_folder_double_nothing() -> Result<()> {
-    let mut world = World::begin(Beginning::at(At::Folder)).await?;
+    load_twice(At::Folder).await
+}
+
+#[tokio::test]
+async fn two_hosts_that_load_into_a_bucket_double_nothing() -> Result<()> {
+    load_twice(At::Bucket).await
+}
+
+/// Nothing can hold both at one point here: whoever comes later finds the work done, or is told.
+async fn load_twice(place: At) -> Result<()> {
+    let mut world = World::begin(Beginning::at(place)).await?;
     world.run().await?;
     for _ in 0..4 {
         world.live().await?;

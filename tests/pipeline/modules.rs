@@ -21,6 +21,11 @@ async fn a_trapping_module_stops_its_own_table_which_catches_up_with_an_embedded
 }
 
 #[tokio::test]
+async fn a_trapping_module_stops_its_own_table_which_catches_up_in_a_bucket() -> Result<()> {
+    swap(At::Bucket).await
+}
+
+#[tokio::test]
 async fn a_trapping_module_stops_its_own_table_which_catches_up_on_postgres() -> Result<()> {
     swap(At::Postgres).await
 }
@@ -88,7 +93,7 @@ fn builtin_of(name: &str) -> Result<&'static [u8]> {
 }
 
 fn registry(world: &World) -> Result<Registry> {
-    Ok(Registry::new(world.project.zone("file://./lake/modules")?))
+    Ok(Registry::new(world.place().zone("modules")?))
 }
 
 /// Puts a version of the module of payments into the registry that traps.

@@ -40,6 +40,11 @@ async fn refused_rows_wait_in_quarantine_beside_an_embedded_warehouse() -> Resul
 }
 
 #[tokio::test]
+async fn refused_rows_wait_in_quarantine_in_a_bucket() -> Result<()> {
+    refuse(At::Bucket).await
+}
+
+#[tokio::test]
 async fn refused_rows_wait_in_quarantine_beside_a_warehouse_on_postgres() -> Result<()> {
     refuse(At::Postgres).await
 }

@@ -21,6 +21,11 @@ async fn facts_are_traced_on_the_embedded_defaults() -> Result<()> {
 }
 
 #[tokio::test]
+async fn facts_are_traced_in_a_bucket() -> Result<()> {
+    pass(At::Bucket).await
+}
+
+#[tokio::test]
 async fn facts_are_traced_on_postgres() -> Result<()> {
     pass(At::Postgres).await
 }
@@ -179,14 +184,14 @@ fn trace(world: &World, story: &Story, runs: &[Ran]) -> Result<()> {
         );
         let object = landed["object"]["object"].as_str().context("an object")?;
         ensure!(object.contains(&ran.run), "{object}");
-        let lake = world.project.path().join("lake");
+        let files = world.files()?;
         ensure!(
-            lake.join("ingestion").join(object).is_file(),
+            files.contains(&format!("lake/ingestion/{object}")),
             "{object} is not there"
         );
         let object = made["object"]["object"].as_str().context("an object")?;
         ensure!(
-            lake.join("processed").join(object).is_file(),
+            files.contains(&format!("lake/processed/{object}")),
             "{object} is not there"
         );
         // What has the same name in the source has the same value.

@@ -9,16 +9,23 @@ use super::{At, Edited, SECOND};
 /// The fact, of whose two landings both are made.
 const MODULE: &str = "fact-payment";
 
+/// Where the promotion is killed beside Delta tables.
+const EMBEDDED: [Point; 5] = [
+    Point::Promotion,
+    Point::ProcessedManifest,
+    Point::DeltaFile,
+    Point::DeltaCommit,
+    Point::Publication,
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_may_be_killed_at_every_commit_into_a_folder() -> Result<()> {
-    let points = [
-        Point::Promotion,
-        Point::ProcessedManifest,
-        Point::DeltaFile,
-        Point::DeltaCommit,
-        Point::Publication,
-    ];
-    kill_at_all(At::Folder, &points).await
+    kill_at_all(At::Folder, &EMBEDDED).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_may_be_killed_at_every_commit_into_a_bucket() -> Result<()> {
+    kill_at_all(At::Bucket, &EMBEDDED).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
