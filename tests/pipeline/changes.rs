@@ -11,6 +11,11 @@ async fn the_embedded_star_follows_every_kind_of_change() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_star_in_a_bucket_follows_every_kind_of_change() -> Result<()> {
+    follow(At::Bucket).await
+}
+
+#[tokio::test]
 async fn the_star_on_postgres_follows_every_kind_of_change() -> Result<()> {
     follow(At::Postgres).await
 }

@@ -18,6 +18,11 @@ async fn of_four_hosts_with_an_embedded_warehouse_one_wins_each_manifest() -> Re
 }
 
 #[tokio::test]
+async fn of_four_hosts_in_a_bucket_one_wins_each_manifest() -> Result<()> {
+    race(At::Bucket).await
+}
+
+#[tokio::test]
 async fn of_four_hosts_with_a_warehouse_on_postgres_one_wins_each_manifest() -> Result<()> {
     race(At::Postgres).await
 }
@@ -25,6 +30,7 @@ async fn of_four_hosts_with_a_warehouse_on_postgres_one_wins_each_manifest() -> 
 async fn race(warehouse: At) -> Result<()> {
     let mut world = World::begin(Beginning {
         warehouse,
+        lake: warehouse,
         scale: 0.3,
         ..Beginning::at(At::Postgres)
     })
