@@ -1,11 +1,10 @@
-//! Objects, manifests and records that are damaged, cut short, missing, or of a later version.
-
-use std::path::{Path, PathBuf};
+//! Objects, manifests and records that are damaged, cut short, missing, or of a later version, in folders and in a bucket.
 
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 
 use super::{Story, healed};
+use tidemill_tests::place::Place;
 use tidemill_tests::world::{At, Beginning, World};
 
 /// What happens to a file.
@@ -25,13 +24,17 @@ enum Harm {
 
 /// A file that was harmed, and what was in it.
 struct Harmed {
-    path: PathBuf,
+    place: Place,
+    path: String,
     whole: Vec<u8>,
 }
 
 impl Harmed {
-    fn by(harm: Harm, path: PathBuf) -> Result<Self> {
-        let whole = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    /// Harms the last file in the order of names whose path has all of these parts.
+    fn by(harm: Harm, world: &World, parts: &[&str]) -> Result<Self> {
+        let place = world.place();
+        let path = last(&place, parts)?;
+        let whole = place.read(&path)?;
         let mut bytes = whole.clone();
         match harm {
             Harm::Flipped => {
@@ -53,24 +56,28 @@ impl Harmed {
             Harm::Lost => {}
         }
         match harm {
-            Harm::Lost => std::fs::remove_file(&path)?,
+            Harm::Lost => place.remove(&path)?,
             _ => {
-                ensure!(bytes != whole, "{} was not harmed", path.display());
-                std::fs::write(&path, bytes)?;
+                ensure!(bytes != whole, "{path} was not harmed");
+                place.write(&path, &bytes)?;
             }
         }
-        Ok(Self { path, whole })
+        Ok(Self { place, path, whole })
     }
 
     fn restore(self) -> Result<()> {
-        Ok(std::fs::write(&self.path, &self.whole)?)
+        self.place.write(&self.path, &self.whole)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.place.read(&self.path).is_err()
     }
 }
 
-async fn begin() -> Result<World> {
+async fn begin(place: At) -> Result<World> {
     let mut world = World::begin(Beginning {
         scale: 0.3,
-        ..Beginning::at(At::Folder)
+        ..Beginning::at(place)
     })
     .await?;
     // Enough of a history that a record can be lost in the middle of it.
@@ -82,20 +89,35 @@ async fn begin() -> Result<World> {
     Ok(world)
 }
 
-/// The last file in the order of names whose path has all of these parts.
-fn last(world: &World, parts: &[&str]) -> Result<PathBuf> {
-    let files = world.files()?;
-    let found = files
-        .iter()
-        .rfind(|file| parts.iter().all(|part| file.contains(part)));
-    let found = found.with_context(|| format!("no file has {parts:?} in its path"))?;
-    Ok(world.project.path().join(found))
+fn last(place: &Place, parts: &[&str]) -> Result<String> {
+    let paths = place.paths()?.into_iter();
+    let found = paths
+        .rev()
+        .find(|path| parts.iter().all(|part| path.contains(part)));
+    found.with_context(|| format!("no file has {parts:?} in its path"))
+}
+
+/// What is said of a place is kept in a file of its own.
+fn story(place: At, of: &str) -> Story {
+    match place {
+        At::Bucket => Story::of(&format!("{of}-in-a-bucket")),
+        At::Folder | At::Postgres => Story::of(of),
+    }
 }
 
 #[tokio::test]
 async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<()> {
-    let mut world = begin().await?;
-    let mut story = Story::of("objects");
+    harm_objects(At::Folder).await
+}
+
+#[tokio::test]
+async fn a_damaged_object_stops_what_reads_it_until_it_is_restored_in_a_bucket() -> Result<()> {
+    harm_objects(At::Bucket).await
+}
+
+async fn harm_objects(place: At) -> Result<()> {
+    let mut world = begin(place).await?;
+    let mut story = story(place, "objects");
     let order = ["lake/ingestion/totesys/sales_order/", "/part-"];
     for (fault, harm) in [
         ("a bit of a landed object flips", Harm::Flipped),
@@ -104,7 +126,7 @@ async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<(
     ] {
         world.live().await?;
         world.done(&["extract"])?;
-        let harmed = Harmed::by(harm, last(&world, &order)?)?;
+        let harmed = Harmed::by(harm, &world, &order)?;
         story.run(&mut world, fault, &["run"]).await?;
         harmed.restore()?;
         healed(&mut world, fault).await?;
@@ -117,7 +139,7 @@ async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<(
         world.live().await?;
         world.done(&["extract"])?;
         world.done(&["transform"])?;
-        let harmed = Harmed::by(harm, last(&world, &payment)?)?;
+        let harmed = Harmed::by(harm, &world, &payment)?;
         story.run(&mut world, fault, &["run"]).await?;
         harmed.restore()?;
         healed(&mut world, fault).await?;
@@ -127,10 +149,7 @@ async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<(
         ("the index of landed rows is lost", Harm::Lost),
     ] {
         world.live().await?;
-        let harmed = Harmed::by(
-            harm,
-            last(&world, &["lake/ingestion/totesys/payment/", "index-"])?,
-        )?;
+        let harmed = Harmed::by(harm, &world, &["lake/ingestion/totesys/payment/", "index-"])?;
         story.run(&mut world, fault, &["run"]).await?;
         harmed.restore()?;
         world.evolution.run();
@@ -142,8 +161,13 @@ async fn a_damaged_object_stops_what_reads_it_until_it_is_restored() -> Result<(
 
 #[tokio::test]
 async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
-    let mut world = begin().await?;
-    let mut story = Story::of("manifests");
+    harm_manifests(At::Folder).await
+}
+
+/// In a bucket a promotion is kept on this machine once it was read, and what becomes of it there is not seen here.
+async fn harm_manifests(place: At) -> Result<()> {
+    let mut world = begin(place).await?;
+    let mut story = story(place, "manifests");
     let landing = ["lake/ingestion/totesys/_manifests/"];
     let processed = ["lake/processed/_manifests/"];
     let promotion = ["lake/modules/_promotions/"];
@@ -170,7 +194,7 @@ async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
             };
             let fault = format!("the newest {name} {what}");
             world.live().await?;
-            let harmed = Harmed::by(*harm, last(&world, &place)?)?;
+            let harmed = Harmed::by(*harm, &world, &place)?;
             let said = world.project.call(["run"])?;
             story.tell(&world, &fault, &["run"], &said);
             if said.code == Some(0) {
@@ -196,7 +220,7 @@ async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
     ] {
         let fault = format!("a {name} in the middle is lost");
         world.live().await?;
-        let harmed = Harmed::by(Harm::Lost, last(&world, &[place])?)?;
+        let harmed = Harmed::by(Harm::Lost, &world, &[place])?;
         let said = world.project.call(["run"])?;
         if said.code != Some(0) {
             story.tell(&world, &fault, &["run"], &said);
@@ -209,7 +233,7 @@ async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
     let fault = "the newest landing manifest is lost, and another was landed in its place";
     world.live().await?;
     world.run().await?;
-    let harmed = Harmed::by(Harm::Lost, last(&world, &landing)?)?;
+    let harmed = Harmed::by(Harm::Lost, &world, &landing)?;
     world.live().await?;
     world.done(&["extract"])?;
     story.run(&mut world, fault, &["run"]).await?;
@@ -222,8 +246,17 @@ async fn a_damaged_manifest_stops_the_run_until_it_is_restored() -> Result<()> {
 
 #[tokio::test]
 async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> {
-    let mut world = begin().await?;
-    let mut story = Story::of("delta");
+    harm_warehouses(At::Folder).await
+}
+
+#[tokio::test]
+async fn a_damaged_embedded_warehouse_is_restored_or_made_again_in_a_bucket() -> Result<()> {
+    harm_warehouses(At::Bucket).await
+}
+
+async fn harm_warehouses(place: At) -> Result<()> {
+    let mut world = begin(place).await?;
+    let mut story = story(place, "delta");
     let log = ["warehouse/fact_payment/_delta_log/", ".json"];
     let rows = ["warehouse/fact_payment/", "part-"];
     let publication = ["warehouse/_tidemill/publications/"];
@@ -249,7 +282,7 @@ async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> 
         ),
     ] {
         world.live().await?;
-        let harmed = Harmed::by(harm, last(&world, &place)?)?;
+        let harmed = Harmed::by(harm, &world, &place)?;
         let said = world.project.call(["run"])?;
         if place == rows {
             // The names of data files are drawn by chance, and so is whether this load needs the lost one.
@@ -260,7 +293,7 @@ async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> 
         }
         if said.code == Some(0) {
             // What was lost was not needed by a load, or could be made again.
-            if !harmed.path.exists() {
+            if harmed.is_gone() {
                 harmed.restore()?;
             }
             world.evolution.run();
@@ -273,12 +306,12 @@ async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> 
     }
 
     let fault = "nobody has a copy";
-    let harmed = Harmed::by(Harm::Emptied, last(&world, &log)?)?;
+    let harmed = Harmed::by(Harm::Emptied, &world, &log)?;
     world.live().await?;
     story.run(&mut world, fault, &["run"]).await?;
     world.evolution.run();
-    std::fs::remove_dir_all(world.project.path().join("warehouse"))?;
     drop(harmed);
+    world.place().remove_all("warehouse/")?;
     // Everything is loaded again from the processed zone, every version of every fact.
     healed(&mut world, fault).await?;
     story.end()
@@ -286,12 +319,7 @@ async fn a_damaged_embedded_warehouse_is_restored_or_made_again() -> Result<()> 
 
 #[tokio::test]
 async fn what_was_left_half_written_disturbs_nobody() -> Result<()> {
-    let mut world = begin().await?;
-    let leave = |world: &World, file: &str| -> Result<()> {
-        let file = world.project.path().join(file);
-        std::fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
-        Ok(std::fs::write(file, b"PAR1 half of an obj")?)
-    };
+    let mut world = begin(At::Folder).await?;
     for file in [
         "lake/ingestion/_incomplete/.tmpAbCdEf",
         "lake/processed/_incomplete/.tmpAbCdEf",
@@ -301,7 +329,7 @@ async fn what_was_left_half_written_disturbs_nobody() -> Result<()> {
         "warehouse/fact_payment/part-00000000000000000000000000000000.zstd.parquet",
         "warehouse/fact_payment/_delta_log/_commit_00000000-0000-0000-0000-000000000000.json.tmp",
     ] {
-        leave(&world, file)?;
+        world.place().write(file, b"PAR1 half of an obj")?;
     }
     world.live().await?;
     healed(&mut world, "files that are half written").await?;
