@@ -16,7 +16,6 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
-use tidemill_tests::binary;
 use tidemill_tests::oci::{Guard, OciRegistry};
 use tidemill_tests::project::Project;
 use tidemill_tests::versions::component;

@@ -76,7 +76,7 @@ fn told(report: &Report, paint: Paint) -> String {
     let _ = writeln!(
         told,
         "{} for {} in {}",
-        paint.strong(&text::counted(modules, "module", "modules")),
+        paint.strong(text::counted(modules, "module", "modules")),
         report.arch,
         report.folder.display()
     );
