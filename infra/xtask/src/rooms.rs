@@ -106,8 +106,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The files of the crate's root that are doors, not rooms.
-const DOORS: &[&str] = &["lib", "main"];
+/// The files of the crate's root that are doors, not rooms; programs beside the first are in the folder `bin`.
+const DOORS: &[&str] = &["lib", "main", "bin"];
 
 /// Checks `host/src` below `root`.
 ///

@@ -43,7 +43,10 @@ impl Sdk {
     /// The SDK of the repository that `folder` is in, else of the one that this program was built in, if that is still
     /// there.
     pub fn find(folder: &Path) -> Option<Self> {
-        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        // What is deployed is to be the same wherever it was built, and knows no such folder.
+        let built_in = option_env!("TIDEMILL_BUNDLE").is_none();
+        let built_in = built_in.then_some(env!("CARGO_MANIFEST_DIR"));
+        let built_in = built_in.and_then(|host| Path::new(host).parent());
         let found = folder
             .ancestors()
             .chain(built_in)

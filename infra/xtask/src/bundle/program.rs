@@ -72,6 +72,8 @@ pub(super) fn nowhere(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("CFLAGS", c.join(" ")),
         ("CXXFLAGS", c.join(" ")),
         ("SOURCE_DATE_EPOCH", "0".to_owned()),
+        // The program does not look for the repository that it was built in.
+        ("TIDEMILL_BUNDLE", "1".to_owned()),
     ])
 }
 
