@@ -55,8 +55,9 @@ impl Asked {
         while let Some(argument) = arguments.next() {
             if let Some(name) = argument.strip_prefix("--place=") {
                 let places = [At::Folder, At::Bucket, At::Postgres].into_iter();
-                let found = places.filter(|place| format!("{place:?}").eq_ignore_ascii_case(name));
-                asked.place = Some(found.last().with_context(usage)?);
+                let mut found =
+                    places.filter(|place| format!("{place:?}").eq_ignore_ascii_case(name));
+                asked.place = Some(found.next().with_context(usage)?);
                 continue;
             }
             let mut number = || -> Result<u64> {
