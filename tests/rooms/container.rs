@@ -1,11 +1,6 @@
 //! What `cargo x bundle` writes: the same bytes twice, a root file system in which the program works for nobody in particular
 //! with nothing to write to, and an image that a registry takes and gives back.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "only JSON is indexed, which gives null where there is nothing"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;

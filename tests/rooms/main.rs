@@ -2,6 +2,11 @@
 //!
 //! One binary for all of them: each binary of tests holds DataFusion and Delta once more.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "JSON gives null where there is nothing"
+)]
+
 mod command_line;
 #[cfg(target_os = "linux")]
 mod container;

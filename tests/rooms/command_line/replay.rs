@@ -1,10 +1,5 @@
 //! A past run made again, by the module of then; in a folder and in a bucket.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "JSON gives null where there is nothing"
-)]
-
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::Value;
