@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::config::Plan;
 use crate::error::{Classify, ErrorKind};
-use rights::Rights;
+use rights::{Place, Rights};
 
 /// The version of the language in which policies are written.
 const LANGUAGE: &str = "2012-10-17";
@@ -130,6 +130,12 @@ pub enum PolicyError {
         /// The URL.
         url: String,
     },
+    /// A URL names no object.
+    #[error("`{url}` names no object")]
+    NoObject {
+        /// The URL.
+        url: String,
+    },
 }
 
 impl Classify for PolicyError {
@@ -144,16 +150,25 @@ impl Classify for PolicyError {
                     .into()
             }
             Self::NoBucket { .. } => "write it as s3://bucket/prefix".into(),
+            Self::NoObject { .. } => "write it as s3://bucket/prefix/tidemill.toml".into(),
         })
     }
 }
 
-/// The least that `role` needs for the project of `plan`.
+/// The least that `role` needs for the project of `plan`, whose file functions read from the object `project`, if not from
+/// their bundle.
 ///
 /// # Errors
-/// `Config` when it needs nothing that IAM gives, or a URL names no bucket.
-pub fn of(plan: &Plan, role: Role) -> Result<Policy, PolicyError> {
-    let rights = Rights::of(plan, role)?;
+/// `Config` when it needs nothing that IAM gives, or a URL names no bucket or no object.
+pub fn of(plan: &Plan, role: Role, project: Option<&str>) -> Result<Policy, PolicyError> {
+    let mut rights = Rights::of(plan, role)?;
+    rights.project = match project {
+        Some(url) => Some(Place::of_object(url).ok_or_else(|| {
+            let url = url.to_owned();
+            PolicyError::NoObject { url }
+        })?),
+        None => None,
+    };
     let statements = statements::of(plan, &rights);
     if statements.is_empty() {
         let reason = rights.notes.join("; ");

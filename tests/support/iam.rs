@@ -19,6 +19,19 @@ use super::gate::{Fate, Refusal, Request};
 #[derive(Debug, Clone)]
 pub struct Iam {
     statements: Vec<Statement>,
+    /// The key that everything is encrypted with.
+    key: Option<Key>,
+}
+
+/// A key of the service for keys, as it is known to IAM.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its id.
+    pub id: String,
+    /// An alias of it, `alias/…`.
+    pub alias: String,
+    /// The region in which it is.
+    pub region: String,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +63,29 @@ impl Iam {
         let statements = statements.iter().map(statement);
         Ok(Self {
             statements: statements.collect::<Result<_>>()?,
+            key: None,
         })
+    }
+
+    /// The same where everything that is stored is encrypted with a key, whose use the store asks IAM for.
+    #[must_use]
+    pub fn encrypted_with(self, key: Key) -> Self {
+        let key = Some(key);
+        Self { key, ..self }
+    }
+
+    /// What a call of another service does, by its action, what it is done to, and the keys of conditions.
+    pub fn may(
+        &self,
+        action: &'static str,
+        resource: &str,
+        context: &[(&'static str, &str)],
+    ) -> bool {
+        let resource = resource.to_owned();
+        let context = context
+            .iter()
+            .map(|(key, value)| (*key, (*value).to_owned()));
+        self.allows(&Deed { action, resource }, &context.collect())
     }
 
     /// What becomes of a request by this policy.
@@ -58,7 +93,7 @@ impl Iam {
         let context = context(request);
         let deeds = deeds(request);
         let is_allowed = !deeds.is_empty() && deeds.iter().all(|deed| self.allows(deed, &context));
-        if !is_allowed {
+        if !is_allowed || !self.may_use_key(request) {
             return Fate::Refuse(Refusal::DENIED);
         }
         let lists = Deed {
@@ -69,6 +104,31 @@ impl Iam {
             true => Fate::Pass,
             false => Fate::Hide,
         }
+    }
+
+    /// Whether the key may be used for what is asked: to make a key for an object, and to open one.
+    fn may_use_key(&self, request: &Request) -> bool {
+        let Some(key) = &self.key else {
+            return true;
+        };
+        let actions: &[&'static str] = match request.method.as_str() {
+            _ if request.key.is_empty() => &[],
+            "GET" => &["kms:Decrypt"],
+            // What is there before and what is sent now.
+            "PUT" if request.asks("partNumber") => &["kms:Decrypt"],
+            "POST" if request.asks("uploadId") => &["kms:Decrypt"],
+            "PUT" | "POST" => &["kms:GenerateDataKey"],
+            _ => &[],
+        };
+        let via = format!("s3.{}.amazonaws.com", key.region);
+        let arn = format!("arn:aws:kms:{}:123456789012:key/{}", key.region, key.id);
+        let context = [
+            ("kms:ViaService", via.as_str()),
+            ("kms:ResourceAliases", &key.alias),
+        ];
+        actions
+            .iter()
+            .all(|action| self.may(action, &arn, &context))
     }
 
     fn allows(&self, deed: &Deed, context: &BTreeMap<&str, String>) -> bool {
@@ -87,7 +147,8 @@ impl Statement {
             let found = context.get(key.as_str());
             match operator.as_str() {
                 "Null" => (value == "true") == found.is_none(),
-                "Bool" | "StringEquals" => found == Some(value),
+                // Of a key that may have several values, one has to be equal; here each has one.
+                "Bool" | "StringEquals" | "ForAnyValue:StringEquals" => found == Some(value),
                 "StringLike" => found.is_some_and(|found| is_like(value, found)),
                 // What is not known is never met.
                 _ => false,
@@ -149,6 +210,13 @@ fn deeds(request: &Request) -> Vec<Deed> {
                 deeds.extend(one("s3:GetObject", &resource));
             }
             deeds
+        }
+        "POST" if is_bucket && request.asks("delete") => {
+            let body = String::from_utf8_lossy(&request.body);
+            let keys = body.split("<Key>").skip(1);
+            let keys = keys.filter_map(|rest| Some(rest.split_once("</Key>")?.0));
+            keys.flat_map(|key| one("s3:DeleteObject", &format!("{bucket}/{key}")))
+                .collect()
         }
         "DELETE" if request.asks("uploadId") => one("s3:AbortMultipartUpload", &object),
         "DELETE" if !is_bucket => one("s3:DeleteObject", &object),

@@ -4,6 +4,8 @@
 //! MinIO checks signatures and policies for real. The conditions on creating objects, which only Amazon knows, are judged
 //! by a model of IAM at the gate; so are answers that tell a missing object from a forbidden one.
 
+mod embedded;
+
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};

@@ -22,11 +22,14 @@ pub(super) struct Policy {
     /// Who gets the policy.
     #[arg(value_name = "STAGE", value_enum)]
     role: Role,
+    /// The object that functions read the project file from (TIDEMILL_PROJECT), where it is not in their bundle.
+    #[arg(long, value_name = "s3://BUCKET/KEY")]
+    function_project: Option<String>,
 }
 
 impl Policy {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let policy = policy::of(&call.plan().await?, self.role)?;
+        let policy = policy::of(&call.plan().await?, self.role, self.function_project.as_deref())?;
         if call.output() == Output::Json {
             // The answer is the policy and has no room for them.
             for note in &policy.notes {

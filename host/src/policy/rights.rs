@@ -11,6 +11,8 @@ use crate::table::folder;
 pub(super) struct Rights {
     /// By zone.
     pub(super) zones: BTreeMap<Zone, Access>,
+    /// The object that functions read the project file from, as bucket and key.
+    pub(super) project: Option<Place>,
     /// Values that its settings refer to.
     pub(super) secrets: BTreeSet<Reference>,
     /// What has to be said besides.
@@ -58,8 +60,20 @@ impl Zone {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) bucket: String,
-    /// Empty, or with a slash at its end.
+    /// Empty, or with a slash at its end; of a single object its key.
     pub(super) prefix: String,
+}
+
+impl Place {
+    /// The object at `url`.
+    pub(super) fn of_object(url: &str) -> Option<Self> {
+        let (bucket, key) = url.strip_prefix("s3://")?.split_once('/')?;
+        let is_object = !bucket.is_empty() && !key.is_empty() && !key.ends_with('/');
+        is_object.then(|| Self {
+            bucket: bucket.to_owned(),
+            prefix: key.to_owned(),
+        })
+    }
 }
 
 /// What is asked of a zone. Patterns are below its prefix; `*` stands for any run of characters, slashes too.
@@ -76,20 +90,10 @@ pub(super) struct Access {
     pub(super) delete: BTreeSet<String>,
     /// Objects that nobody with this policy removes, whatever else allows it.
     pub(super) keep: BTreeSet<String>,
-    /// What becomes of objects that are sent in parts.
-    pub(super) parts: Parts,
-}
-
-/// What a role does with parts of objects that are not whole yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Parts {
-    /// Nothing: it writes no large objects.
-    #[default]
-    None,
-    /// It removes those that nobody finished.
-    Swept,
-    /// It sends them, and removes its own and those of dead runs.
-    Sent,
+    /// Objects that may be so large that they are sent in parts; of its own it removes what it does not finish.
+    pub(super) sent: BTreeSet<String>,
+    /// Objects of which it looks for parts that others never finished, and removes them.
+    pub(super) unfinished: BTreeSet<String>,
 }
 
 /// Everything below a zone.
@@ -100,6 +104,10 @@ const MANIFESTS: &str = "_manifests/*";
 const BEGUN: &str = "_begun/*";
 /// What runs that share work say of who makes what.
 const CLAIMS: &str = "_claims/*";
+/// Rows, which alone are sent in parts.
+const ROWS: &str = "*.parquet";
+/// What tidemill itself keeps in a warehouse.
+const OURS: &str = "_tidemill/";
 /// What shows that a store honours conditions; see the zones.
 const PROOF: &str = "_conditional";
 
@@ -213,12 +221,12 @@ impl Asked<'_> {
         for source in self.sources() {
             let zone = self.of(Zone::Ingestion);
             zone.create(format!("{source}*"));
+            zone.send(format!("{source}{ROWS}"));
             zone.delete.insert(format!("{source}{BEGUN}"));
             zone.delete.insert(format!("{source}{CLAIMS}"));
         }
         let zone = self.of(Zone::Ingestion);
         zone.create(PROOF.into());
-        zone.parts = Parts::Sent;
     }
 
     fn transform(&mut self) {
@@ -229,9 +237,9 @@ impl Asked<'_> {
         self.modules();
         let zone = self.of(Zone::Processed);
         zone.create(ALL.into());
+        zone.send(ROWS.into());
         zone.delete.insert(BEGUN.into());
         zone.delete.insert(CLAIMS.into());
-        zone.parts = Parts::Sent;
     }
 
     /// The sources whose tables are transformed.
@@ -271,7 +279,7 @@ impl Asked<'_> {
         let zone = self.of(Zone::Warehouse);
         zone.write.insert(ALL.into());
         zone.delete.insert(ALL.into());
-        zone.parts = Parts::Sent;
+        zone.sent.insert(ALL.into());
     }
 
     fn sweep(&mut self) {
@@ -286,10 +294,26 @@ impl Asked<'_> {
         zone.create(PROOF.into());
         zone.delete.insert("_probe/*".into());
         zone.keep.insert("_promotions/*".into());
-        zone.parts = Parts::Swept;
+        zone.unfinished.insert(ALL.into());
+        // Rows that no version of a table needs, and what was built and never published; of tables neither their logs nor
+        // what says which versions belong together.
+        let tables: Vec<String> = self
+            .plan
+            .transforms
+            .keys()
+            .map(|table| escaped(table))
+            .collect();
         let zone = self.of(Zone::Warehouse);
         zone.read.insert(ALL.into());
-        zone.delete.insert(ALL.into());
+        for note in ["sweeping", "swept"] {
+            zone.write.insert(format!("{OURS}{note}"));
+        }
+        zone.delete.insert(ROWS.into());
+        zone.delete.insert(format!("{OURS}rebuilds/*"));
+        zone.keep.insert(format!("{OURS}publications/*"));
+        for table in tables {
+            zone.keep.insert(format!("{table}/_delta_log/*"));
+        }
     }
 
     fn verify(&mut self) {
@@ -326,6 +350,12 @@ impl Access {
         self.create.insert(pattern);
     }
 
+    /// What is sent in parts; what dead runs left of that is removed by those that come after them.
+    fn send(&mut self, pattern: String) {
+        self.sent.insert(pattern.clone());
+        self.unfinished.insert(pattern);
+    }
+
     /// What the sweep asks for below `prefix`.
     fn sweep(&mut self, prefix: &str) {
         for read in [MANIFESTS, BEGUN] {
@@ -334,7 +364,7 @@ impl Access {
         self.create(format!("{prefix}_probe/*"));
         self.delete.insert(format!("{prefix}*"));
         self.keep.insert(format!("{prefix}{MANIFESTS}"));
-        self.parts = Parts::Swept;
+        self.unfinished.insert(format!("{prefix}*"));
     }
 
     /// Without patterns that others cover.
@@ -345,6 +375,8 @@ impl Access {
             &mut self.create,
             &mut self.write,
             &mut self.delete,
+            &mut self.sent,
+            &mut self.unfinished,
         ] {
             let all = patterns.clone();
             patterns.retain(|pattern| !all.iter().any(|other| covers(other, pattern)));

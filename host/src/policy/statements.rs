@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rights::{Access, Parts, Rights, Zone, escaped};
+use super::rights::{Access, Place, Rights, Zone, escaped};
 use super::{Effect, Statement};
 use crate::config::{Encryption, Keeper, Plan, StorePlan};
 
@@ -16,8 +16,13 @@ pub(super) fn of(plan: &Plan, rights: &Rights) -> Vec<Statement> {
     for (zone, access) in &rights.zones {
         statements.extend(account.zone(*zone, access));
     }
-    let zones: Vec<&Access> = rights.zones.values().collect();
-    statements.extend(account.key(&plan.zones.store, &zones));
+    statements.extend(
+        rights
+            .project
+            .as_ref()
+            .map(|object| account.project(object)),
+    );
+    statements.extend(account.key(&plan.zones.store, rights));
     statements.extend(account.secrets(rights));
     statements
 }
@@ -58,9 +63,9 @@ impl<'p> Account<'p> {
         };
         let mut statements = vec![allow(
             format!("Find{name}"),
-            match access.parts > Parts::None {
-                true => &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
-                false => &["s3:ListBucket"],
+            match access.unfinished.is_empty() {
+                true => &["s3:ListBucket"],
+                false => &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
             },
             vec![bucket.clone()],
             "tells that an object is not there: without it the store says that it is forbidden, and the end of a log \
@@ -72,21 +77,30 @@ impl<'p> Account<'p> {
             below(&access.read),
             "reads objects",
         ));
-        statements.extend(self.creation(name, access.parts, below(&access.create)));
+        let created = below(&access.create);
+        let sent = match access.create.is_empty() {
+            true => Vec::new(),
+            false => below(&access.sent),
+        };
+        statements.extend(self.creation(name, created, sent));
         statements.push(allow(
             format!("Write{name}"),
             &["s3:PutObject"],
             below(&access.write),
-            "writes files of tables, some of which are written over by design",
+            match access.delete.is_superset(&access.write) {
+                true => "writes files of tables, some of which are written over by design",
+                false => "asks the store for its time, and notes when it was swept",
+            },
         ));
-        if access.parts > Parts::None {
-            statements.push(allow(
-                format!("Abandon{name}"),
-                &["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-                below(&BTreeSet::from(["*".to_owned()])),
-                "forgets uploads that were never finished, which nobody can see",
-            ));
-        }
+        statements.push(allow(
+            format!("Abandon{name}"),
+            match access.unfinished.is_empty() {
+                true => &["s3:AbortMultipartUpload"],
+                false => &["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+            },
+            below(&access.sent.union(&access.unfinished).cloned().collect()),
+            "forgets uploads that were never finished, which nobody can see",
+        ));
         statements.push(allow(
             format!("Remove{name}"),
             &["s3:DeleteObject"],
@@ -112,45 +126,56 @@ impl<'p> Account<'p> {
         statements
     }
 
+    /// The reading of the project file, of whatever version.
+    fn project(&self, object: &Place) -> Statement {
+        let (bucket, key) = (&object.bucket, escaped(&object.prefix));
+        allow(
+            "ReadProject".into(),
+            &["s3:GetObject"],
+            vec![format!("arn:{}:s3:::{bucket}/{key}", self.partition)],
+            "reads the project file, which says everything that this function does",
+        )
+    }
+
     /// Objects are created and never written over, which Amazon itself sees to.
-    fn creation(&self, zone: &str, parts: Parts, resources: Vec<String>) -> Vec<Statement> {
+    fn creation(&self, zone: &str, created: Vec<String>, sent: Vec<String>) -> Vec<Statement> {
         let creates = allow(
             format!("CreateIn{zone}"),
             &["s3:PutObject"],
-            resources.clone(),
+            created,
             "creates objects",
         );
         if !self.is_amazon {
             return vec![creates];
         }
-        let mut statements = vec![Statement {
-            conditions: condition("Null", "s3:if-none-match", "false"),
-            purpose: "creates objects, under the condition that they are not there: none can be written over",
-            ..creates
-        }];
-        if parts == Parts::Sent {
-            statements.push(Statement {
+        vec![
+            Statement {
+                conditions: condition("Null", "s3:if-none-match", "false"),
+                purpose: "creates objects, under the condition that they are not there: none can be written over",
+                ..creates
+            },
+            Statement {
                 conditions: condition("Bool", "s3:ObjectCreationOperation", "false"),
                 ..allow(
                     format!("UploadTo{zone}"),
                     &["s3:PutObject"],
-                    resources,
+                    sent,
                     "sends the parts of large objects, which become one by the statement before",
                 )
-            });
-        }
-        statements
+            },
+        ]
     }
 
     /// The use of the key that objects are encrypted with.
-    fn key(&self, store: &StorePlan, zones: &[&Access]) -> Option<Statement> {
+    fn key(&self, store: &StorePlan, rights: &Rights) -> Option<Statement> {
         let Some(Encryption::Service(Some(key))) = &store.encryption else {
             return None;
         };
-        if !self.is_amazon || zones.is_empty() {
+        let needs_none = rights.zones.is_empty() && rights.project.is_none();
+        if !self.is_amazon || needs_none {
             return None;
         }
-        let writes = |zone: &&Access| !zone.create.is_empty() || !zone.write.is_empty();
+        let writes = |zone: &Access| !zone.create.is_empty() || !zone.write.is_empty();
         let region = self.region.unwrap_or("*");
         let via = self
             .region
@@ -186,7 +211,7 @@ impl<'p> Account<'p> {
             conditions,
             ..allow(
                 "UseKey".into(),
-                match zones.iter().any(writes) {
+                match rights.zones.values().any(writes) {
                     true => &["kms:Decrypt", "kms:GenerateDataKey"],
                     false => &["kms:Decrypt"],
                 },

@@ -41,7 +41,7 @@ fn plan(text: &str, variables: &[(&str, &str)]) -> Plan {
 }
 
 fn policy(text: &str, variables: &[(&str, &str)], role: Role) -> Policy {
-    of(&plan(text, variables), role).expect("it needs something")
+    of(&plan(text, variables), role, None).expect("it needs something")
 }
 
 const ROLES: [Role; 9] = [
@@ -102,20 +102,25 @@ fn a_store_of_another_kind_is_told_no_condition_that_it_does_not_know() {
 fn allows(policy: &Policy, action: &str, object: &str) -> bool {
     let arn = format!("arn:aws:s3:::{object}");
     let fits = |statement: &&Statement| {
-        statement.actions.contains(&action)
-            && statement
-                .resources
-                .iter()
-                .any(|resource| match resource.split_once('*') {
-                    Some((head, "")) => arn.starts_with(head),
-                    _ => arn == *resource,
-                })
+        let mut resources = statement.resources.iter();
+        statement.actions.contains(&action) && resources.any(|resource| is_like(resource, &arn))
     };
     let fitting: Vec<&Statement> = policy.statements.iter().filter(fits).collect();
     !fitting.is_empty()
         && fitting
             .iter()
             .all(|statement| statement.effect == Effect::Allow)
+}
+
+/// Whether a text fits a pattern in which a star is any run of characters.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|text| {
+            let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+            ends.any(|at| is_like(rest, text.get(at..).unwrap_or_default()))
+        }),
+    }
 }
 
 #[test]
@@ -190,6 +195,66 @@ fn stages_keep_out_of_each_others_zones() {
     ));
 }
 
+#[test]
+fn only_rows_are_sent_in_parts_and_forgotten() {
+    for (role, allowed) in [
+        (Role::Extract, "acme-ingestion/totesys/*.parquet"),
+        (Role::Transform, "acme-lake/totesys/processed/*.parquet"),
+    ] {
+        let policy = policy(&project(), &[], role);
+        for sid in ["Abandon", "UploadTo"] {
+            let statements = policy.statements.iter();
+            let mut resources = statements
+                .filter(|statement| statement.sid.starts_with(sid))
+                .flat_map(|statement| &statement.resources);
+            let allowed = format!("arn:aws:s3:::{allowed}");
+            assert!(
+                resources.any(|resource| *resource == allowed),
+                "{role} {sid}"
+            );
+            assert!(
+                resources.all(|resource| resource.ends_with("/*.parquet")),
+                "{role} {sid}"
+            );
+        }
+    }
+    for role in [Role::Load, Role::Verify, Role::Publish] {
+        let policy = policy(&project(), &[], role);
+        let mut actions = policy.statements.iter().flat_map(|s| &s.actions);
+        assert!(
+            !actions.any(|action| action.contains("Multipart")),
+            "{role}"
+        );
+    }
+}
+
+#[test]
+fn a_function_may_read_the_project_file_that_it_is_given() {
+    let url = "s3://acme-code/prod/tidemill.toml";
+    let plan = plan(&project(), &[]);
+    for role in ROLES {
+        let with = of(&plan, role, Some(url)).expect("a policy");
+        let without = of(&plan, role, None).expect("a policy");
+        let object = "acme-code/prod/tidemill.toml";
+        assert!(allows(&with, "s3:GetObject", object), "{role}");
+        assert!(!allows(&without, "s3:GetObject", object), "{role}");
+        assert!(!allows(&with, "s3:PutObject", object), "{role}");
+        assert!(
+            !allows(&with, "s3:GetObject", "acme-code/prod/other"),
+            "{role}"
+        );
+    }
+    for wrong in [
+        "tidemill.toml",
+        "s3://acme-code",
+        "s3://acme-code/",
+        "s3://acme-code/a/",
+    ] {
+        let error = of(&plan, Role::Load, Some(wrong)).expect_err("no object");
+        assert_eq!(error.to_string(), format!("`{wrong}` names no object"));
+    }
+}
+
 fn secrets(policy: &Policy) -> Vec<&str> {
     let reading = policy
         .statements
@@ -226,9 +291,11 @@ fn a_warehouse_in_a_bucket_is_written_by_loading_alone() {
         (Role::Verify, false, false),
     ] {
         let policy = policy(&text, &[], role);
-        let file = "acme-star/public/dim_staff/_delta_log/00000000000000000000.json";
-        assert_eq!(allows(&policy, "s3:PutObject", file), writes, "{role}");
-        assert_eq!(allows(&policy, "s3:DeleteObject", file), removes, "{role}");
+        let rows = "acme-star/public/dim_staff/part-00000.parquet";
+        let log = "acme-star/public/dim_staff/_delta_log/00000000000000000000.json";
+        assert_eq!(allows(&policy, "s3:PutObject", log), writes, "{role}");
+        assert_eq!(allows(&policy, "s3:DeleteObject", rows), removes, "{role}");
+        assert_eq!(allows(&policy, "s3:DeleteObject", log), writes, "{role}");
     }
     insta::assert_snapshot!(
         "load_into_a_bucket",
@@ -238,7 +305,7 @@ fn a_warehouse_in_a_bucket_is_written_by_loading_alone() {
 
 #[test]
 fn a_project_of_folders_is_told_that_it_needs_none() {
-    let error = of(&plan("", &[]), Role::Extract).expect_err("folders");
+    let error = of(&plan("", &[]), Role::Extract, None).expect_err("folders");
     assert_eq!(
         error.to_string(),
         "extract needs no policy: the ingestion zone is a folder"
@@ -247,7 +314,7 @@ fn a_project_of_folders_is_told_that_it_needs_none() {
     assert!(error.hint().is_some_and(|hint| hint.contains("s3://")));
     let mixed = "[lake]\nprocessed = \"s3://acme\"\n[source.a]\nurl = \"sqlite://a\"";
     let mixed = plan(mixed, &[]);
-    let policy = of(&mixed, Role::Transform).expect("one zone is a bucket");
+    let policy = of(&mixed, Role::Transform, None).expect("one zone is a bucket");
     assert_eq!(
         policy.notes,
         [
@@ -255,8 +322,12 @@ fn a_project_of_folders_is_told_that_it_needs_none() {
             "the modules zone is a folder"
         ]
     );
-    let error =
-        of(&plan("[lake]\ningestion = \"s3:///x\"", &[]), Role::Extract).expect_err("no bucket");
+    let error = of(
+        &plan("[lake]\ningestion = \"s3:///x\"", &[]),
+        Role::Extract,
+        None,
+    )
+    .expect_err("no bucket");
     assert_eq!(error.to_string(), "`s3:///x` names no bucket");
 }
 
