@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::{Value, json};
+use tidemill_tests::iam::Iam;
 use tidemill_tests::postgres::{Server, connect, database_of};
 use tidemill_tests::world::{At, Beginning};
 
@@ -22,11 +23,22 @@ host all postgres 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 ";
 
-/// What the service keeps, and how often it was asked.
+/// What the service keeps, whom it gives it to, and how often it was asked.
 #[derive(Default)]
 struct Kept {
     value: String,
+    /// The policy of whoever asks.
+    policy: String,
     asked: u32,
+}
+
+impl Kept {
+    /// Whether the policy lets a secret of this name be read, whose ARN has six characters of the service's own.
+    fn may_be_read(&self, name: &str) -> bool {
+        let arn = format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-Zx09aQ");
+        let iam = Iam::new(&self.policy);
+        iam.is_ok_and(|iam| iam.may("secretsmanager:GetSecretValue", &arn, &[]))
+    }
 }
 
 type Service = Arc<Mutex<Kept>>;
@@ -36,6 +48,10 @@ async fn answer(State(kept): State<Service>, body: Bytes) -> (StatusCode, String
     let mut kept = kept.lock().expect("no test holds it");
     kept.asked += 1;
     match question["SecretId"].as_str() {
+        Some(name) if !kept.may_be_read(name) => (
+            StatusCode::BAD_REQUEST,
+            json!({"__type": "AccessDeniedException", "message": "no"}).to_string(),
+        ),
         Some("totesys") => {
             let body = json!({"Name": "totesys", "SecretString": kept.value});
             (StatusCode::OK, body.to_string())
@@ -104,6 +120,23 @@ async fn a_password_that_was_rotated_while_a_function_is_warm_is_read_again() ->
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint.as_str()),
         ("TIDEMILL_SOURCE__TOTESYS__URL", url.as_str()),
     ];
+    // Each role reads its own secrets, as its policy says.
+    let mut policies = Vec::new();
+    for (name, value) in variables {
+        account.world.project.set(name, value);
+    }
+    for role in ["transform", "load", "extract"] {
+        let policy = ["policy", role, "--output", "json"];
+        policies.push(account.world.project.done(policy)?);
+    }
+    for policy in &policies {
+        kept.lock().expect("no test holds it").policy = policy.clone();
+        let may = kept
+            .lock()
+            .expect("no test holds it")
+            .may_be_read("totesys");
+        ensure!(may == (Some(policy) == policies.last()), "{policy}");
+    }
     let mut extract = account.function_with("extract", &variables)?;
     account
         .call(&mut extract, &schedule())

@@ -29,7 +29,11 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) async fn answer(self, call: &Invocation) -> crate::Result<Answer> {
-        let policy = policy::of(&call.plan().await?, self.role, self.function_project.as_deref())?;
+        let policy = policy::of(
+            &call.plan().await?,
+            self.role,
+            self.function_project.as_deref(),
+        )?;
         if call.output() == Output::Json {
             // The answer is the policy and has no room for them.
             for note in &policy.notes {
