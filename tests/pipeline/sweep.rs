@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
+use chrono::Utc;
+use tidemill_tests::gate::{Fate, Gate};
 use tidemill_tests::inventory::Inventory;
 #[cfg(target_os = "linux")]
 use tidemill_tests::project::Project;
@@ -17,11 +19,22 @@ const DAY: Duration = Duration::from_secs(86_400);
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn orphans_of_killed_runs_are_swept_by_age() -> Result<()> {
+    sweep_orphans(At::Folder).await
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn orphans_of_killed_runs_are_swept_by_age_in_a_bucket() -> Result<()> {
+    sweep_orphans(At::Bucket).await
+}
+
+#[cfg(target_os = "linux")]
+async fn sweep_orphans(place: At) -> Result<()> {
     use tidemill_tests::points::Point;
     use tidemill_tests::siege::Siege;
     use tidemill_tests::trace::Side;
 
-    let mut siege = Siege::begin(At::Folder, 5).await?;
+    let mut siege = Siege::begin(place, 5).await?;
     let orphans = siege.inventory.orphans();
     ensure!(orphans.is_empty(), "runs that end well leave {orphans:?}");
     for (point, nth) in [
@@ -41,13 +54,12 @@ async fn orphans_of_killed_runs_are_swept_by_age() -> Result<()> {
     ensure!(young.len() > 10, "only {young:?}");
 
     // Whatever is there is a week older than it was.
-    let folder = siege.world.project.path().to_owned();
-    let drafts = drafts(&folder)?;
+    let drafts = drafts(&siege.world)?;
     ensure!(
-        !drafts.is_empty(),
+        !drafts.is_empty() || place == At::Bucket,
         "a kill in the middle of a file leaves it"
     );
-    age(&folder, 8 * DAY)?;
+    let _gate = grow_old(&mut siege.world)?;
     siege.live().await?;
     siege.world.done(&["run"])?;
     siege
@@ -57,7 +69,7 @@ async fn orphans_of_killed_runs_are_swept_by_age() -> Result<()> {
     ensure!(left.is_empty(), "the next run leaves {left:?}");
     siege.world.evolution.run();
     siege.world.check().await?;
-    let left: Vec<String> = self::drafts(&folder)?.into_iter().collect();
+    let left = self::drafts(&siege.world)?;
     ensure!(left.is_empty(), "the next run leaves {left:?}");
     siege.live().await?;
     siege.end().await?;
@@ -214,6 +226,23 @@ async fn a_run_that_ends_well_leaves_no_note() -> Result<()> {
     Ok(())
 }
 
+/// Makes everything older by a week and a day: files by their own times, objects by a gate that lists them so.
+fn grow_old(world: &mut World) -> Result<Option<Gate>> {
+    let Some(lake) = &world.lake else {
+        age(world.project.path(), 8 * DAY)?;
+        return Ok(None);
+    };
+    let gate = Gate::before(lake.store.port())?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a store has the time of the machine that it is on"
+    )]
+    let now = Utc::now();
+    gate.set(move |_| Fate::Age(now));
+    world.project.set("AWS_ENDPOINT_URL_S3", &gate.endpoint());
+    Ok(Some(gate))
+}
+
 /// Makes every file below `path` that much older.
 fn age(path: &Path, by: Duration) -> Result<()> {
     if path.is_dir() {
@@ -233,21 +262,9 @@ fn age(path: &Path, by: Duration) -> Result<()> {
 }
 
 /// Files that never got their name.
-fn drafts(folder: &Path) -> Result<BTreeSet<String>> {
-    let mut drafts = BTreeSet::new();
-    let mut folders = vec![folder.join("lake"), folder.join("warehouse")];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let path = path.strip_prefix(folder)?.display().to_string();
-            if path.contains("/_incomplete/") || path.contains("/.draft-") || path.contains('#') {
-                drafts.insert(path);
-            }
-        }
-    }
-    Ok(drafts)
+fn drafts(world: &World) -> Result<BTreeSet<String>> {
+    let is_draft = |path: &String| {
+        path.contains("/_incomplete/") || path.contains("/.draft-") || path.contains('#')
+    };
+    Ok(world.files()?.into_iter().filter(is_draft).collect())
 }

@@ -129,11 +129,13 @@ impl Inventory {
         Ok(())
     }
 
-    /// Everything in the lake that belongs to nothing: neither a record nor named by one.
+    /// Everything in the lake that belongs to nothing: neither a record nor named by one, and not what a bucket shows with that
+    /// it honours conditions.
     pub fn orphans(&self) -> BTreeSet<String> {
         let objects = self.files.keys().filter(|path| {
             (path.starts_with(LANDED) || path.starts_with(PROCESSED))
                 && !path.contains("/_manifests/")
+                && !path.ends_with("/_conditional")
         });
         objects
             .filter(|path| !self.named.contains_key(*path))
