@@ -11,7 +11,11 @@ const WORDS: [&str; 2] = ["Pound Sterling", "Pound sterling"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warm_function_takes_promotions_and_rollbacks_with_its_next_call() -> Result<()> {
-    let account = Account::on_servers().await?;
+    let mut account = Account::on_servers().await?;
+    account
+        .world
+        .project
+        .set("TIDEMILL_MODULES__UNSIGNED", "true");
     let mut run = account.function("run")?;
     account.call(&mut run, &schedule()).await?.being("done")?;
 
