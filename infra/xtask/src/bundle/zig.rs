@@ -66,9 +66,10 @@ impl Zig {
     }
 
     fn works(&self) -> bool {
+        // It refuses `--version`.
         let asked = self
             .build()
-            .and_then(|mut build| Ok(build.arg("--version").output()?));
+            .and_then(|mut build| Ok(build.arg("--help").output()?));
         asked.is_ok_and(|output| output.status.success())
     }
 }
