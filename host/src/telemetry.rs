@@ -65,13 +65,15 @@ pub(crate) enum Loudness {
 impl Loudness {
     /// Libraries are heard from warnings on: their steps are not the operator's. Delta's commits are not
     /// heard at all: they log an error where another host was faster, which is a conflict that we tell. Nor is the
-    /// kernel beneath: it logs each error that it returns.
+    /// kernel beneath: it logs each error that it returns. Where Amazon's chain looked in vain stands in the error.
     fn directives(&self) -> &str {
         match self {
             Self::Errors => "error,deltalake_core::kernel::transaction=off,buoyant_kernel=off",
-            Self::Warnings => "warn,deltalake_core::kernel::transaction=off,buoyant_kernel=off",
+            Self::Warnings => {
+                "warn,deltalake_core::kernel::transaction=off,buoyant_kernel=off,aws_config=error"
+            }
             Self::Steps => {
-                "warn,tidemill=info,deltalake_core::kernel::transaction=off,buoyant_kernel=off"
+                "warn,tidemill=info,deltalake_core::kernel::transaction=off,buoyant_kernel=off,aws_config=error"
             }
             Self::Details => "warn,tidemill=debug",
             Self::Filter(filter) => filter,

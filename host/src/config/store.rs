@@ -32,6 +32,20 @@ pub struct StoreCredentials {
 }
 
 impl StorePlan {
+    /// Whether the store is Amazon's own, as far as its endpoint tells.
+    pub fn is_amazons(&self) -> bool {
+        let Some(endpoint) = self.endpoint.as_deref() else {
+            return true;
+        };
+        let host = endpoint
+            .split_once("://")
+            .map_or(endpoint, |(_, rest)| rest);
+        let host = host.split(['/', ':']).next().unwrap_or_default();
+        [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
+            .iter()
+            .any(|domain| host.ends_with(domain))
+    }
+
     /// Where the credentials come from, in words.
     pub fn credentials_found_in(&self) -> String {
         match (&self.credentials, &self.profile) {

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 
@@ -20,6 +23,16 @@ pub async fn configuration(plan: &StorePlan) -> SdkConfig {
     }
     if let Some(region) = &plan.region {
         loader = loader.region(Region::new(region.clone()));
+    } else if !plan.is_amazons() {
+        // Its machine is most likely none of Amazon's either: what such a machine would say is not waited for.
+        let profile = ProfileFileRegionProvider::builder();
+        let profile = match &plan.profile {
+            Some(name) => profile.profile_name(name),
+            None => profile,
+        };
+        let known = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+        let known = known.or_else(profile.build());
+        loader = loader.region(known.or_else(Region::from_static(REGION)));
     }
     if let Some(profile) = &plan.profile {
         loader = loader.profile_name(profile);

@@ -46,7 +46,7 @@ impl<'p> Account<'p> {
                 () => "aws",
             },
             region,
-            is_amazon: store.endpoint.as_deref().is_none_or(is_of_amazon),
+            is_amazon: store.is_amazons(),
         }
     }
 
@@ -262,17 +262,6 @@ impl<'p> Account<'p> {
             }
         }
     }
-}
-
-/// Whether a store at this URL is Amazon's own.
-fn is_of_amazon(endpoint: &str) -> bool {
-    let host = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, rest)| rest);
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"]
-        .iter()
-        .any(|domain| host.ends_with(domain))
 }
 
 fn allow(
