@@ -169,19 +169,27 @@ fn serve(client: TcpStream, state: &State) -> io::Result<()> {
         request.number = state.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let fate = (*lock(&state.judge))(&request);
         *lock(&state.fates).entry(fate.name()).or_default() += 1;
-        lock(&state.flying).begin();
-        let met = ends.meet(request, fate);
-        lock(&state.flying).now -= 1;
-        if !met? {
+        if !ends.meet(request, fate, Flight::begin(&state.flying))? {
             break;
         }
     }
     Ok(())
 }
 
-impl Flying {
-    fn begin(&mut self) {
-        self.now += 1;
-        self.most = self.most.max(self.now);
+/// A request that is under way, until its answer is at hand: who has read that may ask again before anybody here knows.
+struct Flight<'a>(&'a Mutex<Flying>);
+
+impl<'a> Flight<'a> {
+    fn begin(flying: &'a Mutex<Flying>) -> Self {
+        let mut now = lock(flying);
+        now.now += 1;
+        now.most = now.most.max(now.now);
+        Self(flying)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        lock(self.0).now -= 1;
     }
 }

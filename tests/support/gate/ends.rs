@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::Fate;
 use super::message::{Answer, Refusal, Request};
+use super::{Fate, Flight};
 
 /// Both ends of a client's connection.
 pub(super) struct Ends {
@@ -34,7 +34,12 @@ impl Ends {
     }
 
     /// Does to a request what it is to meet; false when the connection is no more.
-    pub(super) fn meet(&mut self, mut request: Request, fate: Fate) -> io::Result<bool> {
+    pub(super) fn meet(
+        &mut self,
+        mut request: Request,
+        fate: Fate,
+        flight: Flight<'_>,
+    ) -> io::Result<bool> {
         match fate {
             Fate::Pass | Fate::Age(_) => {}
             #[allow(
@@ -67,6 +72,7 @@ impl Ends {
             }
         }
         let answer = self.asked(&request)?;
+        drop(flight);
         match fate {
             Fate::Age(before) => self.tell(&aged(&answer.bytes, before)),
             _ => self.tell(&answer.bytes),
