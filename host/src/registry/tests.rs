@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Schema};
+use semver::Version;
 
 use super::*;
 use crate::contract::{Delivery, Input, LoadMode, Output, Role};
