@@ -94,10 +94,13 @@ async fn install(call: &Invocation) -> crate::Result<Answer> {
         promoted,
     };
     let all = counted(installed.modules as u64, "module", "modules");
+    let active = match installed.modules - promoted {
+        0 => String::new(),
+        active => format!(", of {active} a version was active"),
+    };
     let text = format!(
-        "{} {all} that are inside of tidemill: {promoted} promoted, of {} a version was active\n",
+        "{} {all} that are inside of tidemill: {promoted} promoted{active}\n",
         call.paint().good("installed"),
-        installed.modules - promoted
     );
     Ok(Answer::new(text, &installed))
 }
