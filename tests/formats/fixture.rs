@@ -78,6 +78,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<()> {
 fn layers(version: &str) -> &'static [&'static str] {
     match version {
         "v2" => &["v1", "v2"],
+        "v3" => &["v3"],
         _ => &["v1"],
     }
 }

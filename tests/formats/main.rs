@@ -6,4 +6,5 @@ mod fixture;
 mod project;
 mod v1;
 mod v2;
+mod v3;
 mod write;

@@ -4,20 +4,26 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rusqlite::Connection;
+use serde_json::json;
 use tidemill::registry::{Promoter, Registry};
 use tidemill::sandbox::{Limits, Sandbox};
 use tidemill::zone::local::LocalZone;
 use tidemill_tests::binary::workspace;
 use tidemill_tests::guests;
+use tidemill_tests::lambda::Function;
+use tidemill_tests::postgres::Server;
 use tidemill_tests::project::Project;
+use tidemill_tests::store::Store;
 
 use crate::fixture::{self, PACKED};
+use crate::v3;
 
 const PROJECT: &str = r#"# A project of format version 1, as the first version of tidemill read it.
 name = "version-one"
@@ -106,6 +112,54 @@ async fn write_the_fixture_of_the_format_of_today() -> Result<()> {
         fs::remove_dir_all(&target)?;
     }
     pack(project.path(), &target.join("project"))?;
+    fs::write(target.join(fixture::SUMS), fixture::sums(&target)?)?;
+    Ok(())
+}
+
+/// A first landing in parts is made where a call is ended, so this one is landed by a function, out of PostgreSQL.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the fixture of a new format version, see tests/fixtures/README.md"]
+async fn write_the_fixture_of_a_table_that_is_landed_in_parts() -> Result<()> {
+    let mut project = Project::with_file(v3::PROJECT)?;
+    let server = Server::shared();
+    let source = server.fresh_database().await;
+    tidemill_tests::postgres::execute(&source, v3::SOURCE).await?;
+    let store = Store::shared();
+    let bucket = store.fresh_bucket().await;
+    for (name, value) in store.environment() {
+        project.set(&name, &value);
+    }
+    project.set("TOTESYS_URL", &source);
+    push(&project.path().join("lake/modules")).await?;
+    let ingestion = format!("s3://{bucket}");
+    let variables = [
+        ("TIDEMILL_STAGE", "extract"),
+        ("TIDEMILL_LAKE__INGESTION", &ingestion),
+        ("TIDEMILL_SOURCE__TOTESYS__SPLIT", "8 KiB"),
+        ("TIDEMILL_SOURCE__TOTESYS__CONNECTIONS", "1"),
+        ("TIDEMILL_LAMBDA__LANDING_ROWS", "60"),
+    ];
+    let mut function = Function::new(&project, "extract", &variables)?;
+    let time = Duration::from_secs(60);
+    let answer = function.call(&project, &json!({}), time).await?;
+    answer.being("done").with_context(|| function.log())?;
+
+    let target = workspace().join("target/fixture");
+    if target.exists() {
+        fs::remove_dir_all(&target)?;
+    }
+    let packed = target.join("project");
+    fs::create_dir_all(&packed)?;
+    fs::copy(
+        project.path().join("tidemill.toml"),
+        packed.join("tidemill.toml"),
+    )?;
+    let objects = store.objects(&bucket).await.into_iter();
+    for (key, bytes) in objects.filter(|(key, _)| key.starts_with("totesys/")) {
+        let file = packed.join("lake/ingestion").join(key);
+        fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
+        fs::write(file, bytes)?;
+    }
     fs::write(target.join(fixture::SUMS), fixture::sums(&target)?)?;
     Ok(())
 }
