@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use tidemill_tests::beginning::{kill_compiling, kill_init};
-use tidemill_tests::world::Lake;
+use tidemill_tests::world::{At, Lake};
 
 use super::asked::Asked;
 use super::table::Line;
@@ -16,35 +16,45 @@ const STRIDE: u64 = 3;
 /// # Errors
 /// The first that was not survived.
 pub(crate) fn run(asked: &Asked) -> Result<Vec<Line>> {
+    let (in_folders, in_buckets) = (asked.is_at(At::Folder), asked.is_at(At::Bucket));
     let mut survived = 0;
-    while !asked.is_over() && kill_init(STRIDE * survived, None)? {
+    while in_folders && !asked.is_over() && kill_init(STRIDE * survived, None)? {
         survived += 1;
     }
-    println!("init        {survived:>5} kills");
+    if in_folders {
+        println!("init        {survived:>5} kills");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut in_a_bucket = 0;
-    while !asked.is_over() {
+    while in_buckets && !asked.is_over() {
         let lake = runtime.block_on(Lake::fresh());
         if !kill_init(STRIDE * in_a_bucket, Some(&lake))? {
             break;
         }
         in_a_bucket += 1;
     }
-    println!("init        {in_a_bucket:>5} kills in a bucket");
-    let compiling = match asked.is_over() {
-        true => 0,
-        false => kill_compiling()?,
+    if in_buckets {
+        println!("init        {in_a_bucket:>5} kills in a bucket");
+    }
+    let compiling = match in_folders && !asked.is_over() {
+        true => kill_compiling()?,
+        false => 0,
     };
     let line = |what: &str, survived| Line {
         suite: "init",
         what: what.into(),
         survived,
     };
-    Ok(vec![
-        line("init killed between two changes", survived),
-        line("in a bucket, init killed between two changes", in_a_bucket),
-        line("init killed where compiled code is kept", compiling),
-    ])
+    let mut lines = Vec::new();
+    if in_folders {
+        lines.push(line("init killed between two changes", survived));
+        lines.push(line("init killed where compiled code is kept", compiling));
+    }
+    if in_buckets {
+        let what = "in a bucket, init killed between two changes";
+        lines.push(line(what, in_a_bucket));
+    }
+    Ok(lines)
 }

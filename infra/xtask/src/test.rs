@@ -7,6 +7,7 @@
 //! each time.
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let minio = minio::program(workspace.target())?;
     let emulator = cargo_lambda::program(workspace.target())?;
     let binary = binary(&workspace, &[])?;
+    let threads = std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| threads());
     let mut tally = Tally::default();
     let mut failures = Vec::new();
     for selection in [
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             .env(oci_registry::VARIABLE, &registry)
             .env(minio::VARIABLE, &minio)
             .env(cargo_lambda::VARIABLE, &emulator)
+            .env("RUST_TEST_THREADS", &threads)
             .env("TIDEMILL_BIN", &binary)
             .env("TIDEMILL_XTASK", std::env::current_exe()?);
         if std::io::stdout().is_terminal() {
@@ -70,6 +73,12 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         arguments.join(" ")
     );
     Ok(())
+}
+
+/// Tests at the same time: more than there are processors, for most of them wait for servers and disks half of their time.
+fn threads() -> String {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (2 * processors).to_string()
 }
 
 /// Builds the `tidemill` binary, with settings of cargo over those of the workspace, and says where it is.
