@@ -6,6 +6,7 @@
 //! for the host's build script would see another environment than under plain `cargo build`, and embed the modules anew
 //! each time.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let minio = minio::program(workspace.target())?;
     let emulator = cargo_lambda::program(workspace.target())?;
     let binary = binary(&workspace, &[])?;
-    let threads = std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| threads());
+    let threads = std::env::var_os("RUST_TEST_THREADS").unwrap_or_else(threads);
     let mut tally = Tally::default();
     let mut failures = Vec::new();
     for selection in [
@@ -76,9 +77,9 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 /// Tests at the same time: more than there are processors, for most of them wait for servers and disks half of their time.
-fn threads() -> String {
+fn threads() -> OsString {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    (2 * processors).to_string()
+    (2 * processors).to_string().into()
 }
 
 /// Builds the `tidemill` binary, with settings of cargo over those of the workspace, and says where it is.
