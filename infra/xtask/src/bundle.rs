@@ -12,6 +12,7 @@
 //! needs a newer one is refused.
 
 mod arch;
+pub(crate) mod compiler;
 mod containerfile;
 mod image;
 mod lambda;

@@ -49,6 +49,10 @@ const USAGE: &str = "usage: cargo x COMMAND
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() -> ExitCode {
+    if bundle::compiler::is_called() {
+        eprintln!("error: {:#}", bundle::compiler::run());
+        return ExitCode::FAILURE;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {

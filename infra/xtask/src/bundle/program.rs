@@ -12,6 +12,7 @@ use object::read::elf::{Dyn as _, ElfFile64, FileHeader as _, SectionHeader as _
 use object::{Endianness, Object as _};
 
 use super::arch::Arch;
+use super::compiler;
 use super::tree::Tree;
 use super::zig::{self, Zig};
 use crate::workspace::{Workspace, succeed};
@@ -42,6 +43,7 @@ pub(super) fn build(workspace: &Workspace, arch: Arch, profile: &str) -> Result<
     for (name, value) in nowhere(workspace.root())? {
         build.env(name, value);
     }
+    build.envs(compiler::variables()?);
     succeed(&mut build)?;
     let folder = if profile == "dev" { "debug" } else { profile };
     let built = workspace.target().join(arch.triple());
